@@ -8,7 +8,7 @@ client whether sending the same request again later can help.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class JobdError(Exception):
@@ -176,3 +176,31 @@ class StoreError(JobdError):
 
 class ConnectionProblem(JobdError):
     """the daemon cannot be reached, or went away and did not come back"""
+
+
+class WaitTimeout(JobdError, TimeoutError):
+    """what was waited for did not happen in time; it may still happen later"""
+
+
+class JobFailed(JobdError):
+    """
+    a job ended otherwise than C{succeeded}
+
+    C{outcome} is the whole L{jobd.client.outcome.Outcome}. For a call that
+    raised, C{__cause__} is a L{RemoteTraceback}.
+    """
+
+    def __init__(self, text: str, outcome: Any = None) -> None:
+        super().__init__(text)
+        self.outcome = outcome
+
+
+class WorkerDied(JobFailed):
+    """the worker that ran the job died; nobody knows how far the job came"""
+
+
+class RemoteTraceback(JobdError):
+    """the traceback of a call, as text from the worker that ran it"""
+
+    def __str__(self) -> str:
+        return "\n\n" + super().__str__().rstrip() + "\n"
