@@ -1,0 +1,54 @@
+# Everything a person does with a clone of jobd; `make` alone lists it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEFINITION := setup.cfg setup.py pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+.DELETE_ON_ERROR:
+
+help: ## say what there is to make
+	@echo 'jobd: make what?'
+	@sed -n 's/^\([a-z]*\):.*## /  \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-8s %s\n", $$1, $$2}'
+	@echo '  PYTHON=python3.13 chooses the interpreter, VENV=DIR where the environment is made.'
+
+demo: $(VENV)/installed ## real work through a real daemon, on all cores
+	@$(BIN)/python examples/pipeline/pipeline.py
+
+test: $(VENV)/ready check ## all checks, then all tests with coverage
+	@sh tools/system-packages.sh
+	@$(BIN)/python tools/run_tests.py
+
+check: $(VENV)/ready ## format, lint and types (for Linux, macOS and Windows)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --platform linux jobd tests tools examples benchmarks
+	$(BIN)/mypy --platform darwin jobd tests tools examples benchmarks
+	$(BIN)/mypy --platform win32 jobd tests tools examples benchmarks
+
+bench: $(VENV)/ready ## measure jobd beside its peers
+	@$(BIN)/python -m benchmarks
+
+clean: ## remove what was made here
+	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .ruff_cache .hypothesis _trial_temp*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo 'jobd needs Python 3.10 or later: make PYTHON=...' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && { apt-get update -q && apt-get install -y -q python3-venv; } >/dev/null 2>&1; } || \
+	  { echo '$(PYTHON) cannot make environments: apt-get install python3-venv' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(BIN)/python $(DEFINITION)
+	@echo 'installing jobd into $(VENV) ...'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/ready: $(BIN)/python $(DEFINITION)
+	@echo 'installing jobd and what its tests need into $(VENV) ...'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $@ $(VENV)/installed
