@@ -5,6 +5,8 @@ daemon and for every client, so that the two find each other.
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 DEFAULT_HOST = "127.0.0.1"
@@ -20,9 +22,15 @@ def state_dir() -> Path:
 
 def socket_path() -> Path:
     """The Unix socket this user's daemon listens on; it need not exist."""
-    import platformdirs
+    if sys.platform == "win32" or sys.platform == "darwin":
+        import platformdirs
 
-    return platformdirs.user_runtime_path("jobd", appauthor=False) / "jobd.sock"
+        return platformdirs.user_runtime_path("jobd", appauthor=False) / "jobd.sock"
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    if os.access(runtime, os.W_OK):
+        return Path(runtime) / "jobd" / "jobd.sock"
+    # Not a folder in /tmp, as is the custom: anybody could make it first and listen there in our name.
+    return state_dir() / "jobd.sock"
 
 
 def token_file(state: Path | None = None) -> Path:

@@ -1,0 +1,164 @@
+"""
+What the scheduler wants done. The daemon performs the actions of all events in
+their order; those that speak to a client or start a process only after every
+change to be kept that stands before them is safe in the store.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from jobd.errors import JobdError
+from jobd.job import Job, Lane, State
+from jobd.spec import Submission
+
+# To be kept.
+
+
+@attrs.define(slots=True, eq=False)
+class Insert:
+    """Keep a new job, in the state it has when the batch is written."""
+
+    job: Job
+    submission: Submission
+    retry_of: int | None = None
+
+
+@attrs.define(slots=True, eq=False)
+class Update:
+    """Keep what has changed of a job: state, attempt, times, cursor, outcome."""
+
+    job: Job
+
+
+@attrs.define(slots=True, eq=False)
+class KeepGroupEvent:
+    """
+    @ivar counts: JSON, the event's.
+    """
+
+    cursor: int
+    group: str
+    json: bytes
+
+
+@attrs.define(slots=True, eq=False)
+class KeepQueue:
+    """A queue's settings. The name C{*} is the whole daemon."""
+
+    name: str
+    limit: int | None
+    paused: bool
+
+
+# To be done once that is kept.
+
+
+@attrs.define(slots=True, eq=False)
+class Reply:
+    """C{ok}, with a text."""
+
+    conn: int
+    tag: bytes
+    text: bytes = b""
+
+
+@attrs.define(slots=True, eq=False)
+class Refuse:
+    conn: int
+    tag: bytes
+    error: JobdError
+
+
+@attrs.define(slots=True, eq=False)
+class Start:
+    """
+    Begin an attempt.
+
+    @ivar spec: the job as submitted, JSON.
+    """
+
+    job_id: int
+    attempt: int
+    lane: Lane
+    spec: bytes
+
+
+@attrs.define(slots=True, eq=False)
+class Kill:
+    """End an attempt that has been started: ask, and after C{grace} seconds force."""
+
+    job_id: int
+    attempt: int
+    lane: Lane
+    grace: float
+
+
+@attrs.define(slots=True, eq=False)
+class Announce:
+    """
+    Tell that a job has ended, or with C{job_id} 0 that a group has.
+
+    @ivar state: None for a group.
+    @ivar conns: who asked for just this event. Whoever watches gets it anyway.
+    """
+
+    cursor: int
+    job_id: int
+    state: State | None
+    outcome: bytes
+    conns: tuple[int, ...]
+
+
+@attrs.define(slots=True, eq=False)
+class Recall:
+    """Tell again, from the store, how these jobs ended."""
+
+    conn: int
+    ids: list[int]
+
+
+@attrs.define(slots=True, eq=False)
+class RecallGroup:
+    """Tell again, from the store, how the group ended; it exists."""
+
+    conn: int
+    group: str
+
+
+@attrs.define(slots=True, eq=False)
+class Close:
+    """Nothing is outstanding for this connection, which has ended its input."""
+
+    conn: int
+
+
+@attrs.define(slots=True, eq=False)
+class Halt:
+    """Drained: stop the daemon."""
+
+
+@attrs.define(slots=True, eq=False)
+class Note:
+    """A line for the log."""
+
+    text: str
+
+
+Kept = Insert | Update | KeepGroupEvent | KeepQueue
+Action = (
+    Insert
+    | Update
+    | KeepGroupEvent
+    | KeepQueue
+    | Reply
+    | Refuse
+    | Start
+    | Kill
+    | Announce
+    | Recall
+    | RecallGroup
+    | Close
+    | Halt
+    | Note
+)

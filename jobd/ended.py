@@ -1,0 +1,48 @@
+"""What is remembered of a job that has ended: one byte. No I/O."""
+
+from __future__ import annotations
+
+from jobd.job import State
+
+
+class Ended:
+    """
+    The final states of all jobs kept, by id: an array that begins at the
+    oldest of them. 10 million ended jobs take 10 MB.
+    """
+
+    def __init__(self) -> None:
+        self._base = 1
+        self._states = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._states) - self._states.count(0)
+
+    def get(self, job_id: int) -> State | None:
+        """The final state, or None: not ended, never given out, or no longer kept."""
+        place = job_id - self._base
+        if 0 <= place < len(self._states) and self._states[place]:
+            return State(self._states[place])
+        return None
+
+    def set(self, job_id: int, state: State) -> None:
+        if not self._states:
+            self._base = job_id
+        if job_id < self._base:
+            self._states[:0] = bytes(self._base - job_id)
+            self._base = job_id
+        place = job_id - self._base
+        if place >= len(self._states):
+            self._states.extend(bytes(place + 1 - len(self._states)))
+        self._states[place] = state
+
+    def forget(self, job_id: int) -> None:
+        place = job_id - self._base
+        if 0 <= place < len(self._states):
+            self._states[place] = 0
+
+    def trim(self) -> None:
+        """Let go of the room that forgotten jobs at the beginning took."""
+        kept = self._states.lstrip(b"\0")
+        self._base += len(self._states) - len(kept)
+        self._states = kept

@@ -1,0 +1,614 @@
+"""
+The pure core: an event and the time in, an ordered list of actions out.
+
+It knows every job that has not ended, one byte of each that has, the queues,
+and which connection is owed how many events. It knows no transport, no
+process, no file and no clock. The rules:
+
+- A job's state changes only here, only as L{jobd.job.TRANSITIONS} says, and each change is
+  an L{Insert} or L{Update} that stands before what it promises.
+- An attempt's number is kept before the attempt is started.
+- A report for an attempt that is not the current one changes nothing.
+- C{after} names older jobs only, so it has no cycles: an id is given out only
+  once all that its job waits for exist.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+from msgspec import UNSET
+
+from jobd import events, wire
+from jobd.actions import (
+    Action,
+    Announce,
+    Close,
+    Halt,
+    Insert,
+    KeepGroupEvent,
+    KeepQueue,
+    Kill,
+    Note,
+    Recall,
+    RecallGroup,
+    Refuse,
+    Reply,
+    Start,
+    Update,
+)
+from jobd.ended import Ended
+from jobd.errors import BadValue, Conflict, Draining, Finished, JobdError, NoSuchJob
+from jobd.events import Event, Now
+from jobd.job import (
+    SATISFIED_BY,
+    WORDS,
+    WORTH_ANOTHER_ATTEMPT,
+    Job,
+    Lane,
+    State,
+    backoff_before,
+    plan_of,
+)
+from jobd.ready import Queue
+from jobd.spec import Submission, digest
+
+UNIT = 64
+"""One processor, in the parts that short calls may share it in."""
+
+WHOLE_DAEMON = "*"
+"""The name under which a pause of everything is kept; no queue can have it."""
+
+
+@attrs.define(slots=True, eq=False)
+class Group:
+    """Jobs with the same C{group}, as long as one of them has not ended."""
+
+    unfinished: int = 0
+    counts: dict[str, int] = attrs.Factory(dict)
+    waiters: list[int] = attrs.Factory(list)
+
+
+class Scheduler:
+    """
+    @ivar jobs: the jobs that have not ended, by id.
+    @ivar ended: the final states of those that have.
+    @ivar next_id: the id of the next job.
+    @ivar cursor: of the newest event.
+    """
+
+    def __init__(self, cpus: int = 1) -> None:
+        self.jobs: dict[int, Job] = {}
+        self.ended = Ended()
+        self.keys: dict[str, tuple[int, int]] = {}
+        self.queues: dict[str, Queue] = {}
+        self.next_id = 1
+        self.cursor = 0
+        self.paused = False
+        self.draining = False
+        self.capacity = cpus * UNIT
+        self.used = 0
+        self.running = 0
+        self.depth = 1
+        self.starts = 0
+        self.totals = dict.fromkeys(WORDS[State.SUCCEEDED :], 0)
+        self.groups: dict[str, Group] = {}
+        self.blocked: dict[int, dict[int, str]] = {}
+        self._dependents: dict[int, list[int]] = {}
+        self._group_of: dict[int, str] = {}
+        self._key_of: dict[int, str] = {}
+        self._waiters: dict[int, list[int]] = {}
+        self._owed: dict[int, int] = {}
+        self._leaving: set[int] = set()
+        self._deadlines: list[tuple[float, int, int, State]] = []
+        self._halted = False
+        self._handlers: dict[type, Callable[[Any, Now, list[Action]], None]] = {
+            events.Submit: self._submit,
+            events.Finished: self._finished,
+            events.Returned: self._returned,
+            events.Wait: self._wait,
+            events.WaitGroup: self._wait_group,
+            events.Cancel: self._cancel,
+            events.SetQueue: self._set_queue,
+            events.Drain: self._drain,
+            events.InputEnded: self._input_ended,
+            events.Disconnected: self._disconnected,
+            events.Capacity: self._set_capacity,
+            events.Pruned: self._pruned,
+            events.Tick: self._tick,
+        }
+
+    def handle(self, event: Event, now: Now) -> list[Action]:
+        """
+        What follows from an event. A request that is wrong becomes a
+        L{Refuse}, and nothing else changes.
+        """
+        out: list[Action] = []
+        self._handlers[type(event)](event, now, out)
+        self._dispatch(now, out)
+        if self.draining and not self.running and not self._halted:
+            self._halted = True
+            out.append(Halt())
+        return out
+
+    def next_deadline(self) -> float | None:
+        """When, on the steady clock, a L{events.Tick} is due; None: never."""
+        while self._deadlines:
+            when, job_id, attempt, state = self._deadlines[0]
+            job = self.jobs.get(job_id)
+            if job is not None and job.attempt == attempt and job.state is state:
+                return when
+            heapq.heappop(self._deadlines)
+        return None
+
+    def state_of(self, job_id: int) -> State | None:
+        job = self.jobs.get(job_id)
+        return self.ended.get(job_id) if job is None else job.state
+
+    def queue(self, name: str) -> Queue:
+        queue = self.queues.get(name)
+        if queue is None:
+            queue = self.queues[name] = Queue(name)
+        return queue
+
+    # Submissions.
+
+    def _submit(self, event: events.Submit, now: Now, out: list[Action]) -> None:
+        try:
+            known = self._check(event)
+        except JobdError as problem:
+            out.append(Refuse(event.conn, event.tag, problem))
+            return
+        ids: list[int] = []
+        again: list[int] = []
+        reply = Reply(event.conn, event.tag)
+        place = len(out)
+        for index, submission in enumerate(event.jobs):
+            if known and known[index]:
+                ids.append(known[index])
+                if submission.spec.notify:
+                    again.append(known[index])
+                continue
+            retry_of = event.retry_of[index] if event.retry_of else None
+            ids.append(self._accept(event.conn, submission, ids, retry_of, now, out))
+        reply.text = (b"%d" % ids[0]) if len(ids) == 1 else wire.format_ids(ids).encode()
+        # The reply goes before the events of its own jobs, which may have been skipped already.
+        out.insert(place, reply)
+        if again:
+            self._subscribe(event.conn, again, out)
+
+    def _check(self, event: events.Submit) -> list[int]:
+        """All or none: find whatever is wrong before anything is changed. Returns for each job the id its key has already, or 0."""
+        if self.draining:
+            raise Draining("the daemon is draining and accepts no more jobs")
+        known: list[int] = []
+        fresh: dict[str, int] = {}
+        for index, (spec, json) in enumerate(event.jobs):
+            if spec.after:
+                self._check_after(spec.after, index)
+            if spec.key is None:
+                continue
+            known = known or [0] * len(event.jobs)
+            fingerprint = digest(json)
+            if spec.key in self.keys:
+                known[index], other = self.keys[spec.key]
+                if other != fingerprint:
+                    raise Conflict(f"key {spec.key!r} belongs to job {known[index]}, which is another job")
+            elif fresh.setdefault(spec.key, fingerprint) != fingerprint:
+                raise Conflict(f"key {spec.key!r} stands for two different jobs of this submission")
+            elif known[index] == 0 and any(other.spec.key == spec.key for other in event.jobs[:index]):
+                raise Conflict(f"key {spec.key!r} stands twice in this submission")
+        return known
+
+    def _check_after(self, after: list[int] | dict[str, Any], index: int) -> None:
+        for name in after:
+            try:
+                number = int(name)
+            except ValueError:
+                raise BadValue(f"after: {name!r} is not a job id") from None
+            if -index <= number < 0:
+                continue
+            if number <= 0:
+                raise BadValue(f"after: {number} counts back beyond the beginning of the list of jobs")
+            if self.state_of(number) is None:
+                raise NoSuchJob(f"after: there is no job {number}")
+
+    def _accept(
+        self,
+        conn: int,
+        submission: Submission,
+        earlier: list[int],
+        retry_of: int | None,
+        now: Now,
+        out: list[Action],
+    ) -> int:
+        spec = submission.spec
+        job = Job(self.next_id, State.QUEUED, plan_of(spec), submission.json, now.wall)
+        self.next_id += 1
+        self.jobs[job.id] = job
+        if spec.key is not None:
+            self.keys[spec.key] = (job.id, digest(submission.json))
+            self._key_of[job.id] = spec.key
+        if spec.group is not None:
+            self._join_group(job.id, spec.group)
+        if spec.notify and conn:
+            job.notify = conn
+            self._owed[conn] = self._owed.get(conn, 0) + 1
+        out.append(Insert(job, submission, retry_of))
+        if spec.delay:
+            job.due = now.wall + spec.delay
+        if spec.after:
+            self._await(job, resolve_after(spec.after, earlier), now, out)
+        elif spec.delay:
+            self._sleep(job, now)
+        else:
+            self.queue(job.plan.queue).add(job)
+        return job.id
+
+    def _await(self, job: Job, after: dict[int, str], now: Now, out: list[Action]) -> None:
+        """Block the job until all that it comes after has ended as it wishes; skip it if that can no longer be."""
+        remaining = {}
+        for other, policy in after.items():
+            state = self.ended.get(other)
+            if state is None and other in self.jobs:
+                remaining[other] = policy
+            elif state is not None and state not in SATISFIED_BY[policy]:
+                self._end(job, State.SKIPPED, b'{"because": %d}' % other, now, out)
+                return
+        job.state = State.WAITING
+        if not remaining:
+            self._unblocked(job, now, out)
+            return
+        self.blocked[job.id] = remaining
+        for other in remaining:
+            self._dependents.setdefault(other, []).append(job.id)
+
+    def _unblocked(self, job: Job, now: Now, out: list[Action]) -> None:
+        if job.due is not None and job.due > now.wall:
+            self._sleep(job, now)
+        else:
+            self._make_ready(job, out)
+
+    def _sleep(self, job: Job, now: Now) -> None:
+        assert job.due is not None
+        job.state = State.WAITING
+        when = now.steady + max(0.0, job.due - now.wall)
+        heapq.heappush(self._deadlines, (when, job.id, job.attempt, State.WAITING))
+
+    def _make_ready(self, job: Job, out: list[Action]) -> None:
+        job.state = State.QUEUED
+        job.due = None
+        self.queue(job.plan.queue).add(job)
+        out.append(Update(job))
+
+    def _join_group(self, job_id: int, name: str) -> None:
+        group = self.groups.setdefault(name, Group())
+        group.unfinished += 1
+        self._group_of[job_id] = name
+
+    # Starting.
+
+    def _dispatch(self, now: Now, out: list[Action]) -> None:
+        """Start what there is room for."""
+        if self.paused or self.draining:
+            return
+        for needs_cpu in (True, False):
+            while True:
+                queue = self._next_queue(needs_cpu)
+                if queue is None:
+                    break
+                line = queue.line(needs_cpu)
+                job = line.head()
+                assert job is not None
+                cost = self._cost(job)
+                if self.used + cost > self.capacity:
+                    # It keeps its turn: nothing smaller may slip past it for ever.
+                    break
+                line.take()
+                self._start(job, queue, cost, now, out)
+
+    def _next_queue(self, needs_cpu: bool) -> Queue | None:
+        """The open queue with the most urgent job; of equals the one that was served longest ago."""
+        if needs_cpu and self.used >= self.capacity:
+            return None
+        best, rank = None, (0, 0)
+        for queue in self.queues.values():
+            if not queue.open:
+                continue
+            job = queue.line(needs_cpu).head()
+            if job is None:
+                continue
+            candidate = (-job.plan.priority, queue.served)
+            if best is None or candidate < rank:
+                best, rank = queue, candidate
+        return best
+
+    def _cost(self, job: Job) -> int:
+        plan = job.plan
+        if plan.lane is Lane.CPU and plan.cpus == 1:
+            return UNIT // self.depth
+        return min(plan.cpus * UNIT, self.capacity)
+
+    def _start(self, job: Job, queue: Queue, cost: int, now: Now, out: list[Action]) -> None:
+        self.starts += 1
+        queue.queued -= 1
+        queue.running += 1
+        queue.served = self.starts
+        self.running += 1
+        self.used += cost
+        job.cost = cost
+        job.state = State.RUNNING
+        job.attempt += 1
+        job.started = now.wall
+        if job.plan.timeout is not None:
+            heapq.heappush(self._deadlines, (now.steady + job.plan.timeout, job.id, job.attempt, State.RUNNING))
+        out.append(Update(job))
+        out.append(Start(job.id, job.attempt, job.plan.lane, job.spec))
+
+    def _stop_running(self, job: Job) -> Queue:
+        queue = self.queues[job.plan.queue]
+        queue.running -= 1
+        self.running -= 1
+        self.used -= job.cost
+        job.cost = 0
+        return queue
+
+    # Reports from the pool.
+
+    def _current(self, job_id: int, attempt: int, out: list[Action]) -> Job | None:
+        job = self.jobs.get(job_id)
+        if job is None or job.attempt != attempt or job.state is not State.RUNNING:
+            out.append(Note(f"dropped a report for job {job_id}, attempt {attempt}, which is not the current one"))
+            return None
+        return job
+
+    def _finished(self, event: events.Finished, now: Now, out: list[Action]) -> None:
+        job = self._current(event.job_id, event.attempt, out)
+        if job is None:
+            return
+        self._stop_running(job)
+        state = job.ending or event.state
+        if state in WORTH_ANOTHER_ATTEMPT and job.attempt < job.plan.attempts:
+            self._try_again(job, event.outcome, now, out)
+        else:
+            self._end(job, state, event.outcome, now, out)
+
+    def _try_again(self, job: Job, outcome: bytes, now: Now, out: list[Action]) -> None:
+        job.ending = None
+        job.outcome = outcome
+        job.due = now.wall + backoff_before(job.plan, job.attempt + 1)
+        self._sleep(job, now)
+        out.append(Update(job))
+
+    def _returned(self, event: events.Returned, now: Now, out: list[Action]) -> None:
+        job = self._current(event.job_id, event.attempt, out)
+        if job is None:
+            return
+        queue = self._stop_running(job)
+        if job.ending is State.CANCELLED:
+            self._end(job, State.CANCELLED, b"{}", now, out)
+            return
+        job.attempt -= 1
+        job.started = None
+        job.ending = None
+        job.state = State.QUEUED
+        queue.add(job, first=True)
+        out.append(Update(job))
+
+    # Endings.
+
+    def _end(self, job: Job, state: State, outcome: bytes, now: Now, out: list[Action]) -> None:
+        """End a job, tell whoever is to be told, and let go on, or skip, what waited for it."""
+        pending = [(job, state, outcome)]
+        while pending:
+            job, state, outcome = pending.pop()
+            self._end_one(job, state, outcome, now, out)
+            for later in self._dependents.pop(job.id, ()):
+                self._settle(later, job.id, state, now, out, pending)
+
+    def _settle(
+        self,
+        later: int,
+        earlier: int,
+        state: State,
+        now: Now,
+        out: list[Action],
+        pending: list[tuple[Job, State, bytes]],
+    ) -> None:
+        remaining = self.blocked.get(later)
+        if remaining is None:
+            return
+        policy = remaining.pop(earlier)
+        if state not in SATISFIED_BY[policy]:
+            del self.blocked[later]
+            pending.append((self.jobs[later], State.SKIPPED, b'{"because": %d}' % earlier))
+        elif not remaining:
+            del self.blocked[later]
+            self._unblocked(self.jobs[later], now, out)
+
+    def _end_one(self, job: Job, state: State, outcome: bytes, now: Now, out: list[Action]) -> None:
+        self.cursor += 1
+        job.state = state
+        job.cursor = self.cursor
+        job.outcome = outcome
+        job.ended = now.wall
+        job.due = None
+        del self.jobs[job.id]
+        self.ended.set(job.id, state)
+        self.totals[WORDS[state]] += 1
+        out.append(Update(job))
+        conns = self._waiters.pop(job.id, [])
+        if job.notify in self._owed:
+            conns = [job.notify, *conns]
+        out.append(Announce(job.cursor, job.id, state, outcome, tuple(dict.fromkeys(conns))))
+        for conn in conns:
+            self._paid(conn, out)
+        name = self._group_of.pop(job.id, None)
+        if name is not None:
+            self._leave_group(name, state, out)
+
+    def _leave_group(self, name: str, state: State, out: list[Action]) -> None:
+        group = self.groups[name]
+        group.unfinished -= 1
+        word = WORDS[state]
+        group.counts[word] = group.counts.get(word, 0) + 1
+        if group.unfinished:
+            return
+        del self.groups[name]
+        self.cursor += 1
+        json = wire.to_json({"group": name, **group.counts})
+        out.append(KeepGroupEvent(self.cursor, name, json))
+        waiters = [conn for conn in group.waiters if conn in self._owed]
+        out.append(Announce(self.cursor, 0, None, json, tuple(dict.fromkeys(waiters))))
+        for conn in waiters:
+            self._paid(conn, out)
+
+    # Who is owed an event.
+
+    def _paid(self, conn: int, out: list[Action]) -> None:
+        owed = self._owed.get(conn)
+        if owed is None:
+            return
+        self._owed[conn] = owed - 1
+        if owed == 1 and conn in self._leaving:
+            out.append(Close(conn))
+
+    def _subscribe(self, conn: int, ids: Iterable[int], out: list[Action]) -> None:
+        """One event for each job: when it ends, or again at once where it has."""
+        over = []
+        owed = self._owed.get(conn, 0)
+        for job_id in ids:
+            job = self.jobs.get(job_id)
+            if job is None:
+                over.append(job_id)
+                continue
+            waiters = self._waiters.setdefault(job_id, [])
+            if conn not in waiters and job.notify != conn:
+                waiters.append(conn)
+                owed += 1
+        self._owed[conn] = owed
+        if over:
+            out.append(Recall(conn, over))
+
+    def _wait(self, event: events.Wait, now: Now, out: list[Action]) -> None:
+        out.append(Reply(event.conn, event.tag, b"%d" % len(event.ids)))
+        self._subscribe(event.conn, event.ids, out)
+
+    def _wait_group(self, event: events.WaitGroup, now: Now, out: list[Action]) -> None:
+        out.append(Reply(event.conn, event.tag, b"1"))
+        group = self.groups.get(event.group)
+        if group is None:
+            out.append(RecallGroup(event.conn, event.group))
+        else:
+            group.waiters.append(event.conn)
+            self._owed[event.conn] = self._owed.get(event.conn, 0) + 1
+
+    def _input_ended(self, event: events.InputEnded, now: Now, out: list[Action]) -> None:
+        self._leaving.add(event.conn)
+        if not self._owed.setdefault(event.conn, 0):
+            out.append(Close(event.conn))
+
+    def _disconnected(self, event: events.Disconnected, now: Now, out: list[Action]) -> None:
+        self._owed.pop(event.conn, None)
+        self._leaving.discard(event.conn)
+
+    # Cancelling and time.
+
+    def _cancel(self, event: events.Cancel, now: Now, out: list[Action]) -> None:
+        if event.alone:
+            state = self.ended.get(event.ids[0])
+            if state is not None:
+                text = f"job {event.ids[0]} has ended already: {WORDS[state]}"
+                out.append(Refuse(event.conn, event.tag, Finished(text)))
+                return
+        reply = Reply(event.conn, event.tag)
+        out.append(reply)
+        count = 0
+        for job_id in event.ids:
+            job = self.jobs.get(job_id)
+            if job is not None:
+                count += 1
+                self._cancel_one(job, now, out)
+        reply.text = b"%d" % count
+
+    def _cancel_one(self, job: Job, now: Now, out: list[Action]) -> None:
+        if job.state is State.RUNNING:
+            if job.ending is not State.CANCELLED:
+                self._ask_to_end(job, State.CANCELLED, out)
+            return
+        if job.state is State.QUEUED:
+            self.queues[job.plan.queue].queued -= 1
+        self.blocked.pop(job.id, None)
+        self._end(job, State.CANCELLED, job.outcome or b"{}", now, out)
+
+    def _ask_to_end(self, job: Job, why: State, out: list[Action]) -> None:
+        """Kept before the process is told, so that a crash in between cannot undo it."""
+        asked = job.ending is not None
+        job.ending = why
+        out.append(Update(job))
+        if not asked:
+            out.append(Kill(job.id, job.attempt, job.plan.lane, job.plan.grace))
+
+    def _tick(self, event: events.Tick, now: Now, out: list[Action]) -> None:
+        while True:
+            when = self.next_deadline()
+            if when is None or when > now.steady:
+                return
+            job = self.jobs[heapq.heappop(self._deadlines)[1]]
+            if job.state is State.WAITING:
+                self._make_ready(job, out)
+            elif job.ending is None:
+                self._ask_to_end(job, State.TIMED_OUT, out)
+
+    # The operator.
+
+    def _set_queue(self, event: events.SetQueue, now: Now, out: list[Action]) -> None:
+        if event.name is None:
+            self.paused = bool(event.paused)
+            out.append(KeepQueue(WHOLE_DAEMON, None, self.paused))
+            out.append(Reply(event.conn, event.tag))
+            return
+        queue = self.queue(event.name)
+        if event.limit is not UNSET:
+            queue.limit = event.limit
+        if event.paused is not UNSET:
+            queue.paused = event.paused
+        if event.limit is not UNSET or event.paused is not UNSET:
+            out.append(KeepQueue(queue.name, queue.limit, queue.paused))
+        shown = {
+            "queue": queue.name,
+            "limit": queue.limit,
+            "paused": queue.paused,
+            "queued": queue.queued,
+            "running": queue.running,
+        }
+        out.append(Reply(event.conn, event.tag, wire.to_json(shown) if event.show else b""))
+
+    def _drain(self, event: events.Drain, now: Now, out: list[Action]) -> None:
+        self.draining = True
+        out.append(Reply(event.conn, event.tag, b"%d" % self.running))
+
+    def _set_capacity(self, event: events.Capacity, now: Now, out: list[Action]) -> None:
+        self.capacity = event.cpus * UNIT
+        self.depth = event.depth
+
+    def _pruned(self, event: events.Pruned, now: Now, out: list[Action]) -> None:
+        for job_id in event.ids:
+            self.ended.forget(job_id)
+            key = self._key_of.pop(job_id, None)
+            if key is not None:
+                del self.keys[key]
+        self.ended.trim()
+
+
+def resolve_after(after: list[int] | dict[str, Any], earlier: list[int]) -> dict[int, str]:
+    """
+    The ids that a job comes after, each with its policy.
+
+    @param earlier: the ids of the jobs before it in its submission: what negative numbers count back in.
+    """
+    policies = after if isinstance(after, dict) else dict.fromkeys(after, "ok")
+    return {(number if (number := int(name)) > 0 else earlier[number]): policy for name, policy in policies.items()}

@@ -1,0 +1,200 @@
+"""
+Submissions: from the JSON of C{submit} and its short forms to checked
+L{JobSpec}s, and back to what may be shown of them. No I/O.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import UNSET
+
+from jobd import wire
+from jobd.errors import BadField, BadJson, BadValue
+from jobd.job import JobSpec
+
+FIELDS = tuple(JobSpec.__struct_fields__)
+
+COMMAND_ONLY = ("stdin", "stdout", "stderr")
+CALL_ONLY = ("args", "kwargs")
+
+_one = msgspec.json.Decoder(JobSpec)
+_many = msgspec.json.Decoder(list[msgspec.Raw])
+_any = msgspec.json.Decoder()
+
+
+class Submission(NamedTuple):
+    """A job as it was submitted: its fields, and the JSON they came in, which goes to the worker and the store unchanged."""
+
+    spec: JobSpec
+    json: bytes
+
+
+def parse_submission(argument: bytes) -> list[Submission]:
+    """
+    The argument of C{submit}: an object, or a list of them.
+
+    @raise BadJson, BadField, BadValue: with the place in the list, from 1, where there are several.
+    """
+    text = argument.strip()
+    if text[:1] == b"{":
+        return [parse_job(text)]
+    if text[:1] != b"[":
+        raise BadJson('submit takes a JSON object, as {"argv": ["echo", "hello"]}, or a list of them')
+    raws = wire.decode(_many, text)
+    if not raws:
+        raise BadValue("the list of jobs is empty")
+    jobs = []
+    for place, raw in enumerate(raws, 1):
+        try:
+            jobs.append(parse_job(bytes(raw)))
+        except (BadJson, BadField, BadValue) as problem:
+            raise type(problem)(f"job {place} of {len(raws)}: {problem}") from None
+    return jobs
+
+
+def parse_job(json: bytes) -> Submission:
+    """One job."""
+    spec: JobSpec = wire.decode(_one, json, FIELDS)
+    _check(spec)
+    if b"\\u0000" in json:
+        _refuse_nul(json)
+    if b"\n" in json:
+        json = wire.to_json(_any.decode(json))
+    return Submission(spec, json)
+
+
+def parse_run(argument: bytes) -> list[Submission]:
+    """C{run sort -u "my file.txt"}"""
+    try:
+        words = shlex.split(argument.decode())
+    except ValueError as problem:
+        raise BadValue(f"the words cannot be split: {str(problem).lower()}") from None
+    if not words:
+        raise BadValue("run takes a program and its arguments, as: run echo hello")
+    return [parse_job(wire.to_json({"argv": words}))]
+
+
+def parse_sh(argument: bytes) -> list[Submission]:
+    """C{sh make all > build.log}"""
+    if not argument.strip():
+        raise BadValue("sh takes a line for the shell, as: sh make all > build.log")
+    return [parse_job(wire.to_json({"shell": argument.decode()}))]
+
+
+def parse_call(argument: bytes) -> list[Submission]:
+    """C{call math:factorial [20]}"""
+    name, _, rest = argument.strip().partition(b" ")
+    rest = rest.strip()
+    if not name:
+        raise BadValue("call takes a callable and its arguments, as: call math:factorial [20]")
+    if rest[:1] not in (b"", b"[", b"{"):
+        raise BadJson("the arguments of a call are a JSON list or object, as: call math:factorial [20]")
+    field = b"" if not rest else b', "args": ' + rest if rest[:1] == b"[" else b', "kwargs": ' + rest
+    return [parse_job(b'{"call": %s%s}' % (wire.to_json(name.decode()), field))]
+
+
+def _check(spec: JobSpec) -> None:
+    """The rules that concern more than one field. Most jobs have few fields: test for the rare ones first."""
+    command = spec.argv is not UNSET or spec.shell is not UNSET
+    kinds = (spec.argv is not UNSET) + (spec.shell is not UNSET) + (spec.call is not UNSET) + (spec.pickle is not UNSET)
+    if kinds != 1:
+        raise BadValue("a job has exactly one of argv, shell, call, pickle; this one has " + ("none" if not kinds else "several"))
+    if spec.cwd is not None and not _absolute(spec.cwd):
+        raise BadValue(f"cwd: must be an absolute path, not {spec.cwd!r}")
+    if command:
+        if spec.lane != "cpu" or spec.args != b"[]" or spec.kwargs != b"{}":
+            raise BadValue("args, kwargs and lane belong to call, not to a command")
+        if spec.argv is not UNSET and not spec.argv[0]:
+            raise BadValue("argv: the program's name is empty")
+    else:
+        _check_call(spec)
+    for name in spec.env:
+        if not name or "=" in name:
+            raise BadValue(f"env: {name!r} is not the name of a variable")
+
+
+def _check_call(spec: JobSpec) -> None:
+    if spec.stdin != "" or spec.stdout is not UNSET or spec.stderr is not UNSET:
+        raise BadValue("stdin, stdout and stderr belong to commands, not to a call")
+    args, kwargs = bytes(spec.args), bytes(spec.kwargs)
+    if args[:1] != b"[":
+        raise BadValue("args: expected a list")
+    if kwargs[:1] != b"{":
+        raise BadValue("kwargs: expected an object")
+    if spec.pickle is not UNSET and (args != b"[]" or kwargs != b"{}"):
+        raise BadValue("args and kwargs belong to call: a pickle carries its own")
+    if spec.lane == "io":
+        if spec.env:
+            raise BadValue("env: jobs of lane io share one process and cannot have an environment each")
+    elif spec.cpus == 0:
+        raise BadValue("cpus: a call takes a place of its own; 0 is for commands and for lane io")
+
+
+def _absolute(path: str) -> bool:
+    """POSIX, or a Windows drive or share: the daemon's system decides later whether the folder is there."""
+    return path[:1] == "/" or path[1:3] in (":\\", ":/") or path[:2] == "\\\\"
+
+
+def _refuse_nul(json: bytes) -> None:
+    """A NUL cannot stand in an argument, a path or a variable; in a call's own arguments it may."""
+    value = _any.decode(json)
+    for name, part in value.items():
+        if name not in (*CALL_ONLY, "stdin") and any("\0" in text for text in _strings(part)):
+            raise BadValue(f"{name}: holds a NUL character")
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for part in value:
+            yield from _strings(part)
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield key
+            yield from _strings(part)
+
+
+def digest(json: bytes) -> int:
+    """
+    A fingerprint of a job that has a key: equal for equal jobs, whatever the
+    order of their fields and whether they want a notification.
+    """
+    value = _any.decode(json)
+    value.pop("notify", None)
+    canonical = msgspec.json.encode(value, order="sorted")
+    return int.from_bytes(hashlib.blake2b(canonical, digest_size=8).digest(), "big", signed=True)
+
+
+def for_show(json: bytes) -> dict[str, Any]:
+    """The submitted object, fit to be shown: of C{env} only the names."""
+    value: dict[str, Any] = _any.decode(json)
+    if "env" in value:
+        value["env"] = sorted(value["env"])
+    return value
+
+
+def for_retry(json: bytes) -> bytes:
+    """The same job once more: without what belonged to its first submission."""
+    value = _any.decode(json)
+    for name in ("key", "after", "delay", "notify"):
+        value.pop(name, None)
+    return wire.to_json(value)
+
+
+def what(json: bytes, most: int = 80) -> str:
+    """What a job does, in one short line for people."""
+    value = _any.decode(json)
+    if "argv" in value:
+        text = shlex.join(value["argv"])
+    elif "pickle" in value:
+        text = "a pickled call"
+    else:
+        text = value.get("shell") or value.get("call")
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 1] + "…"

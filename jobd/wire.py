@@ -1,0 +1,253 @@
+"""
+Bytes to requests, replies and events to bytes. No I/O.
+
+    request   = [ "#" tag " " ] verb [ " " argument ]
+    reply     = [ "#" tag " " ] "ok" [ " " argument ]
+              | [ "#" tag " " ] "error " CODE " " text
+    event     = "* " cursor " " job-id " " state [ " " json ]
+
+Rules this module keeps, whatever bytes come in and wherever they are cut:
+
+- every line but an empty one becomes one L{Request} or one error;
+- a line over the limit is never kept in memory: it is skipped up to its end;
+- what has no C{\\n} yet is not a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+import msgspec
+
+from jobd.errors import BadField, BadJson, BadValue, JobdError, SyntaxProblem, TooLong, UnknownVerb
+
+PROTOCOL = 1
+
+MAX_LINE = 1 << 20
+"""
+Bytes, with the line's end. Large enough for some thousands of jobs in one
+submission, small enough that many clients can send one at the same time.
+"""
+
+MAX_LINE_BEFORE_AUTH = 4096
+"""Bytes: before C{auth} nothing longer than a token is needed."""
+
+MAX_RESULT = 512 * 1024
+"""Bytes of a call's result, and of one part of an output: an event must stay below L{MAX_LINE} with room for its escapes."""
+
+VERBS: dict[str, tuple[str, str]] = {
+    "submit": ("a job, or a list of jobs", "accept jobs: all of them or none"),
+    "run": ("words", "short for `argv`; split as a shell splits words, but no shell runs"),
+    "sh": ("a line", "short for `shell`"),
+    "call": ("`module:name` and JSON", "short for `call`; a list is `args`, an object `kwargs`"),
+    "wait": ("SELECTOR", "a finish event for each, at once where it has finished"),
+    "watch": ("options", "every finish event, from a cursor on"),
+    "show": ("SELECTOR", "all there is to know"),
+    "list": ("filter", "jobs in short"),
+    "cancel": ("SELECTOR", "end jobs that have not ended"),
+    "retry": ("SELECTOR", "submit ended jobs again, as new jobs"),
+    "why": ("ID", "in one line: what it waits for, or how it ended"),
+    "output": ("ID and options", "read a part of a job's output"),
+    "follow": ("SELECTOR and options", "output as it is written, as events"),
+    "progress": ("ID and a report", "from inside a job: how far it is"),
+    "queue": ("NAME and settings", "look at a queue, set its limit"),
+    "pause": ("NAME or nothing", "start no more jobs of this queue, or of any"),
+    "resume": ("NAME or nothing", "undo `pause`"),
+    "stats": ("", "what the daemon is doing"),
+    "drain": ("", "accept and start nothing more; stop once the COUNT running jobs have ended"),
+    "hello": ("", "version, limits, who you are"),
+    "auth": ("TOKEN", "prove who you are"),
+    "ping": ("anything", "all requests before it have been handled"),
+    "help": ("a verb or nothing", "this table, a line at a time"),
+    "quit": ("", "close"),
+}
+"""Each verb's argument and what it does: the table of docs/protocol.md, and what C{help} says."""
+
+HTTP_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"})
+"""A connection that begins so is a browser: no verb is spelled like one of these."""
+
+_TAG = re.compile(rb"#([A-Za-z0-9_.\-]{1,32})(?: |\Z)")
+_VERBS = {verb.encode(): verb for verb in VERBS}
+
+
+class Request(NamedTuple):
+    """
+    One request line. C{tag} is what its reply begins with: empty, or with C{#} and the
+    space behind it, as bytes. C{argument} is UTF-8.
+    """
+
+    tag: bytes
+    verb: str
+    argument: bytes
+
+
+class Lines:
+    """
+    Cuts a stream into lines.
+
+    @ivar limit: bytes that a line may have, with its end. It may be set anew between two calls.
+    """
+
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self.limit = limit
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._skipping = False
+
+    def feed(self, data: bytes) -> list[bytes | None]:
+        """
+        The lines that are whole now, without their ends; None stands for one
+        that was over the limit.
+        """
+        pieces = data.split(b"\n")
+        tail = pieces.pop()
+        if not pieces:
+            self._hold(tail)
+            return []
+        if self._held or self._skipping:
+            pieces[0] = self._join(pieces[0])
+        self._parts, self._held, self._skipping = [], 0, False
+        self._hold(tail)
+        limit = self.limit - 1
+        return [None if line is None or len(line) > limit else line[:-1] if line[-1:] == b"\r" else line for line in pieces]
+
+    def _hold(self, tail: bytes) -> None:
+        """Keep the beginning of a line until its end comes; drop it once it is too long."""
+        if self._skipping or not tail:
+            return
+        self._parts.append(tail)
+        self._held += len(tail)
+        if self._held >= self.limit:
+            self._parts, self._held, self._skipping = [], 0, True
+
+    def _join(self, end: bytes) -> Any:
+        if self._skipping:
+            return None
+        self._parts.append(end)
+        return b"".join(self._parts)
+
+
+def parse_request(line: bytes) -> Request:
+    """
+    Read one line.
+
+    @raise SyntaxProblem: it is not UTF-8, or its tag is not well formed.
+    @raise UnknownVerb: there is no such verb. Either error carries the tag in its C{tag} attribute.
+    """
+    tag = b""
+    if line[:1] == b"#":
+        match = _TAG.match(line)
+        if match is None:
+            raise SyntaxProblem("a tag is '#' and 1 to 32 of A-Z a-z 0-9 _ . -, then a space")
+        line = line[match.end() :]
+        tag = b"#" + match.group(1) + b" "
+    if not line.isascii():
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            raise tagged(tag, SyntaxProblem("the line is not UTF-8")) from None
+    word, _, argument = line.partition(b" ")
+    verb = _VERBS.get(word)
+    if verb is None:
+        raise tagged(tag, UnknownVerb(f"there is no verb {excerpt(word)}{did_you_mean(word.decode(), VERBS)}; 'help' lists them"))
+    return Request(tag, verb, argument)
+
+
+def tagged(tag: bytes, error: JobdError) -> JobdError:
+    """The same error, which remembers the tag its reply must carry."""
+    error.tag = tag  # type: ignore[attr-defined]
+    return error
+
+
+def tag_of(error: JobdError) -> bytes:
+    tag: bytes = getattr(error, "tag", b"")
+    return tag
+
+
+def too_long(limit: int) -> JobdError:
+    return TooLong(f"the line is over {limit} bytes and was skipped")
+
+
+def excerpt(word: bytes, most: int = 40) -> str:
+    """A word from outside, fit for an error line: quoted, on one line, not too long."""
+    text = word.decode("utf-8", "replace")
+    return repr(text if len(text) <= most else text[:most] + "…")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    close = get_close_matches(word, list(known), 1, 0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+# What the daemon says.
+
+
+def ok(tag: bytes, text: bytes = b"") -> bytes:
+    return tag + b"ok " + text + b"\n" if text else tag + b"ok\n"
+
+
+def error(tag: bytes, problem: JobdError) -> bytes:
+    text = " ".join(str(problem).split()) or type(problem).__doc__ or ""
+    return b"%serror %s %s\n" % (tag, problem.code.encode(), text.encode("utf-8", "replace"))
+
+
+def event(cursor: int, job_id: int, word: str, json: bytes = b"") -> bytes:
+    if json:
+        return b"* %d %d %s %s\n" % (cursor, job_id, word.encode(), json)
+    return b"* %d %d %s\n" % (cursor, job_id, word.encode())
+
+
+def to_json(value: Any) -> bytes:
+    """JSON on one line."""
+    return msgspec.json.encode(value)
+
+
+def format_ids(ids: Iterable[int]) -> str:
+    """IDS: consecutive ones as ranges, in the order given: C{5,18-19}."""
+    runs: list[list[int]] = []
+    for number in ids:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
+
+
+# What structured arguments are made of.
+
+_UNKNOWN = re.compile(r"unknown field `(.*?)`")
+_WHERE = re.compile(r" - at `\$?(.*?)`$")
+
+
+def decode(decoder: msgspec.json.Decoder[Any], data: bytes, known: Iterable[str] = ()) -> Any:
+    """
+    Decode JSON into the decoder's type, with errors for the person who wrote it.
+
+    @param known: the names there are, to guess what an unknown one was meant to be.
+    @raise BadJson: it cannot be read at all.
+    @raise BadField: it has a field that is not known.
+    @raise BadValue: a value has the wrong type or is out of range.
+    """
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError as problem:
+        raise explain(str(problem), known) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise BadJson(f"this is not JSON: {problem}") from None
+
+
+def explain(message: str, known: Iterable[str]) -> JobdError:
+    """Turn msgspec's message into one in the protocol's own words."""
+    where = _WHERE.search(message)
+    place = where.group(1).lstrip(".") if where else ""
+    message = _WHERE.sub("", message)
+    unknown = _UNKNOWN.search(message)
+    if unknown:
+        name = unknown.group(1)
+        inside = f" in {place}" if place else ""
+        return BadField(f"unknown field {name!r}{inside}{did_you_mean(name, known)}")
+    message = message.replace("`", "")
+    return BadValue(f"{place}: {message[:1].lower()}{message[1:]}" if place else f"{message[:1].lower()}{message[1:]}")
