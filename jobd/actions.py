@@ -9,18 +9,23 @@ from __future__ import annotations
 import attrs
 
 from jobd.errors import JobdError
-from jobd.job import Job, Lane, State
-from jobd.spec import Submission
+from jobd.job import Job, JobSpec, Lane, State
 
 # To be kept.
 
 
 @attrs.define(slots=True, eq=False)
 class Insert:
-    """Keep a new job, in the state it has when the batch is written."""
+    """
+    Keep a new job, in the state it has when the batch is written.
+
+    @ivar fingerprint: of the job, where it has a key.
+    @ivar retry_of: the job that it repeats.
+    """
 
     job: Job
-    submission: Submission
+    spec: JobSpec
+    fingerprint: int | None = None
     retry_of: int | None = None
 
 
@@ -107,7 +112,7 @@ class Announce:
     job_id: int
     state: State | None
     outcome: bytes
-    conns: tuple[int, ...]
+    conns: list[int]
 
 
 @attrs.define(slots=True, eq=False)

@@ -54,7 +54,9 @@ from jobd.job import (
     plan_of,
 )
 from jobd.ready import Queue
-from jobd.spec import Submission, digest
+from jobd.snapshot import Kept, Snapshot
+from jobd.spec import Submission, digest, parse_job, with_after
+from jobd.subscriptions import Subscriptions
 
 UNIT = 64
 """One processor, in the parts that short calls may share it in."""
@@ -100,9 +102,7 @@ class Scheduler:
         self._dependents: dict[int, list[int]] = {}
         self._group_of: dict[int, str] = {}
         self._key_of: dict[int, str] = {}
-        self._waiters: dict[int, list[int]] = {}
-        self._owed: dict[int, int] = {}
-        self._leaving: set[int] = set()
+        self._subscriptions = Subscriptions()
         self._deadlines: list[tuple[float, int, int, State]] = []
         self._halted = False
         self._handlers: dict[type, Callable[[Any, Now, list[Action]], None]] = {
@@ -154,54 +154,93 @@ class Scheduler:
             queue = self.queues[name] = Queue(name)
         return queue
 
+    def restore(self, snapshot: Snapshot, now: Now) -> list[Job]:
+        """
+        Become again what was kept. Returns the jobs that were running: the
+        caller reports how each of them ended.
+        """
+        self.next_id = snapshot.next_id
+        self.cursor = snapshot.cursor
+        for job_id, state in snapshot.ended:
+            self.ended.set(job_id, State(state))
+        for key, job_id, fingerprint in snapshot.keys:
+            self._remember_key(job_id, key, fingerprint)
+        for name, limit, paused in snapshot.queues:
+            if name == WHOLE_DAEMON:
+                self.paused = paused
+            else:
+                self.queue(name).limit = limit
+                self.queue(name).paused = paused
+        for name, counts in snapshot.groups.items():
+            self.groups[name] = Group(counts=counts)
+        for kept in snapshot.jobs:
+            self._restore_job(kept, now)
+        return [job for job in self.jobs.values() if job.state is State.RUNNING]
+
+    def _restore_job(self, kept: Kept, now: Now) -> None:
+        spec = parse_job(kept.spec).spec
+        job = Job(kept.id, kept.state, plan_of(spec), kept.spec, kept.submitted)
+        job.attempt, job.started, job.due = kept.attempt, kept.started, kept.due
+        job.ending, job.outcome = kept.ending, kept.outcome
+        self.jobs[job.id] = job
+        if spec.group is not None:
+            self._join_group(job.id, spec.group)
+        queue = self.queue(job.plan.queue)
+        if job.state is State.RUNNING:
+            queue.running += 1
+            self.running += 1
+        elif job.state is State.QUEUED:
+            queue.add(job)
+        else:
+            after = resolve_after(spec.after, [])
+            # What is not there has ended as it was to: else this job would have been skipped.
+            remaining = {other: policy for other, policy in after.items() if other in self.jobs}
+            if remaining:
+                self._block(job, remaining)
+            else:
+                self._sleep(job, now)
+
     # Submissions.
 
     def _submit(self, event: events.Submit, now: Now, out: list[Action]) -> None:
         try:
-            known = self._check(event)
+            self._check(event)
         except JobdError as problem:
             out.append(Refuse(event.conn, event.tag, problem))
             return
+        # The reply goes before the events of its own jobs, which may be skipped as they come in.
+        reply = Reply(event.conn, event.tag)
+        out.append(reply)
         ids: list[int] = []
         again: list[int] = []
-        reply = Reply(event.conn, event.tag)
-        place = len(out)
         for index, submission in enumerate(event.jobs):
-            if known and known[index]:
-                ids.append(known[index])
-                if submission.spec.notify:
-                    again.append(known[index])
+            known = self.keys.get(submission.spec.key) if submission.spec.key is not None else None
+            if known is None:
+                retry_of = event.retry_of[index] if event.retry_of else None
+                ids.append(self._accept(event.conn, submission, ids, retry_of, now, out))
                 continue
-            retry_of = event.retry_of[index] if event.retry_of else None
-            ids.append(self._accept(event.conn, submission, ids, retry_of, now, out))
+            ids.append(known[0])
+            if submission.spec.notify:
+                again.append(known[0])
         reply.text = (b"%d" % ids[0]) if len(ids) == 1 else wire.format_ids(ids).encode()
-        # The reply goes before the events of its own jobs, which may have been skipped already.
-        out.insert(place, reply)
         if again:
             self._subscribe(event.conn, again, out)
 
-    def _check(self, event: events.Submit) -> list[int]:
-        """All or none: find whatever is wrong before anything is changed. Returns for each job the id its key has already, or 0."""
+    def _check(self, event: events.Submit) -> None:
+        """All or none: find whatever is wrong before anything is changed."""
         if self.draining:
             raise Draining("the daemon is draining and accepts no more jobs")
-        known: list[int] = []
         fresh: dict[str, int] = {}
         for index, (spec, json) in enumerate(event.jobs):
             if spec.after:
                 self._check_after(spec.after, index)
             if spec.key is None:
                 continue
-            known = known or [0] * len(event.jobs)
             fingerprint = digest(json)
-            if spec.key in self.keys:
-                known[index], other = self.keys[spec.key]
-                if other != fingerprint:
-                    raise Conflict(f"key {spec.key!r} belongs to job {known[index]}, which is another job")
-            elif fresh.setdefault(spec.key, fingerprint) != fingerprint:
-                raise Conflict(f"key {spec.key!r} stands for two different jobs of this submission")
-            elif known[index] == 0 and any(other.spec.key == spec.key for other in event.jobs[:index]):
-                raise Conflict(f"key {spec.key!r} stands twice in this submission")
-        return known
+            job_id, known = self.keys.get(spec.key, (0, fresh.setdefault(spec.key, fingerprint)))
+            if known != fingerprint:
+                owner = f"belongs to job {job_id}, which is another job" if job_id else "stands for two jobs here"
+                raise Conflict(f"key {spec.key!r} {owner}")
 
     def _check_after(self, after: list[int] | dict[str, Any], index: int) -> None:
         for name in after:
@@ -225,23 +264,27 @@ class Scheduler:
         now: Now,
         out: list[Action],
     ) -> int:
-        spec = submission.spec
-        job = Job(self.next_id, State.QUEUED, plan_of(spec), submission.json, now.wall)
+        spec, json = submission
+        fingerprint = None
+        if spec.key is not None:
+            fingerprint = digest(json)
+            self._remember_key(self.next_id, spec.key, fingerprint)
+        after = resolve_after(spec.after, earlier) if spec.after else {}
+        if any(int(name) < 0 for name in spec.after):
+            json = with_after(json, after)
+        job = Job(self.next_id, State.QUEUED, plan_of(spec), json, now.wall)
         self.next_id += 1
         self.jobs[job.id] = job
-        if spec.key is not None:
-            self.keys[spec.key] = (job.id, digest(submission.json))
-            self._key_of[job.id] = spec.key
         if spec.group is not None:
             self._join_group(job.id, spec.group)
         if spec.notify and conn:
             job.notify = conn
-            self._owed[conn] = self._owed.get(conn, 0) + 1
-        out.append(Insert(job, submission, retry_of))
+            self._subscriptions.expect(conn)
+        out.append(Insert(job, spec, fingerprint, retry_of))
         if spec.delay:
             job.due = now.wall + spec.delay
-        if spec.after:
-            self._await(job, resolve_after(spec.after, earlier), now, out)
+        if after:
+            self._await(job, after, now, out)
         elif spec.delay:
             self._sleep(job, now)
         else:
@@ -262,6 +305,9 @@ class Scheduler:
         if not remaining:
             self._unblocked(job, now, out)
             return
+        self._block(job, remaining)
+
+    def _block(self, job: Job, remaining: dict[int, str]) -> None:
         self.blocked[job.id] = remaining
         for other in remaining:
             self._dependents.setdefault(other, []).append(job.id)
@@ -273,9 +319,8 @@ class Scheduler:
             self._make_ready(job, out)
 
     def _sleep(self, job: Job, now: Now) -> None:
-        assert job.due is not None
         job.state = State.WAITING
-        when = now.steady + max(0.0, job.due - now.wall)
+        when = now.steady + max(0.0, (job.due or 0.0) - now.wall)
         heapq.heappush(self._deadlines, (when, job.id, job.attempt, State.WAITING))
 
     def _make_ready(self, job: Job, out: list[Action]) -> None:
@@ -283,6 +328,10 @@ class Scheduler:
         job.due = None
         self.queue(job.plan.queue).add(job)
         out.append(Update(job))
+
+    def _remember_key(self, job_id: int, key: str, fingerprint: int) -> None:
+        self.keys[key] = (job_id, fingerprint)
+        self._key_of[job_id] = key
 
     def _join_group(self, job_id: int, name: str) -> None:
         group = self.groups.setdefault(name, Group())
@@ -440,12 +489,7 @@ class Scheduler:
         self.ended.set(job.id, state)
         self.totals[WORDS[state]] += 1
         out.append(Update(job))
-        conns = self._waiters.pop(job.id, [])
-        if job.notify in self._owed:
-            conns = [job.notify, *conns]
-        out.append(Announce(job.cursor, job.id, state, outcome, tuple(dict.fromkeys(conns))))
-        for conn in conns:
-            self._paid(conn, out)
+        self._tell(Announce(job.cursor, job.id, state, outcome, self._subscriptions.recipients(job.id, job.notify)), out)
         name = self._group_of.pop(job.id, None)
         if name is not None:
             self._leave_group(name, state, out)
@@ -461,35 +505,24 @@ class Scheduler:
         self.cursor += 1
         json = wire.to_json({"group": name, **group.counts})
         out.append(KeepGroupEvent(self.cursor, name, json))
-        waiters = [conn for conn in group.waiters if conn in self._owed]
-        out.append(Announce(self.cursor, 0, None, json, tuple(dict.fromkeys(waiters))))
-        for conn in waiters:
-            self._paid(conn, out)
+        waiters = [conn for conn in group.waiters if conn in self._subscriptions]
+        self._tell(Announce(self.cursor, 0, None, json, waiters), out)
+
+    def _tell(self, announcement: Announce, out: list[Action]) -> None:
+        out.append(announcement)
+        out.extend(map(Close, self._subscriptions.pay(announcement.conns)))
 
     # Who is owed an event.
-
-    def _paid(self, conn: int, out: list[Action]) -> None:
-        owed = self._owed.get(conn)
-        if owed is None:
-            return
-        self._owed[conn] = owed - 1
-        if owed == 1 and conn in self._leaving:
-            out.append(Close(conn))
 
     def _subscribe(self, conn: int, ids: Iterable[int], out: list[Action]) -> None:
         """One event for each job: when it ends, or again at once where it has."""
         over = []
-        owed = self._owed.get(conn, 0)
         for job_id in ids:
             job = self.jobs.get(job_id)
             if job is None:
                 over.append(job_id)
-                continue
-            waiters = self._waiters.setdefault(job_id, [])
-            if conn not in waiters and job.notify != conn:
-                waiters.append(conn)
-                owed += 1
-        self._owed[conn] = owed
+            else:
+                self._subscriptions.listen(conn, job_id, job.notify)
         if over:
             out.append(Recall(conn, over))
 
@@ -504,16 +537,14 @@ class Scheduler:
             out.append(RecallGroup(event.conn, event.group))
         else:
             group.waiters.append(event.conn)
-            self._owed[event.conn] = self._owed.get(event.conn, 0) + 1
+            self._subscriptions.expect(event.conn)
 
     def _input_ended(self, event: events.InputEnded, now: Now, out: list[Action]) -> None:
-        self._leaving.add(event.conn)
-        if not self._owed.setdefault(event.conn, 0):
+        if self._subscriptions.leave(event.conn):
             out.append(Close(event.conn))
 
     def _disconnected(self, event: events.Disconnected, now: Now, out: list[Action]) -> None:
-        self._owed.pop(event.conn, None)
-        self._leaving.discard(event.conn)
+        self._subscriptions.forget(event.conn)
 
     # Cancelling and time.
 

@@ -28,7 +28,7 @@ _any = msgspec.json.Decoder()
 
 
 class Submission(NamedTuple):
-    """A job as it was submitted: its fields, and the JSON they came in, which goes to the worker and the store unchanged."""
+    """A job as it was submitted: its fields, and the JSON they came in, which goes to the worker and the store as it is."""
 
     spec: JobSpec
     json: bytes
@@ -169,6 +169,14 @@ def digest(json: bytes) -> int:
     value.pop("notify", None)
     canonical = msgspec.json.encode(value, order="sorted")
     return int.from_bytes(hashlib.blake2b(canonical, digest_size=8).digest(), "big", signed=True)
+
+
+def with_after(json: bytes, after: dict[int, str]) -> bytes:
+    """The same job, with all ids in C{after} counted from the beginning of time."""
+    value = _any.decode(json)
+    alike = isinstance(value["after"], list)
+    value["after"] = list(after) if alike else {str(number): policy for number, policy in after.items()}
+    return wire.to_json(value)
 
 
 def for_show(json: bytes) -> dict[str, Any]:

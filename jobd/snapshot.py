@@ -1,0 +1,45 @@
+"""What a store gives back when it is opened: all that the scheduler must know again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from jobd.job import State
+
+
+@attrs.define(slots=True)
+class Kept:
+    """A job that had not ended, as it was kept. The fields are those of L{jobd.job.Job}."""
+
+    id: int
+    state: State
+    attempt: int
+    submitted: float
+    started: float | None
+    due: float | None
+    ending: State | None
+    spec: bytes
+    outcome: bytes | None
+
+
+@attrs.define(slots=True)
+class Snapshot:
+    """
+    @ivar next_id: above every id ever given out.
+    @ivar cursor: of the newest event ever kept.
+    @ivar jobs: those that had not ended, by growing id.
+    @ivar ended: id and final state of those that had.
+    @ivar keys: each key with its job's id and fingerprint.
+    @ivar queues: name, limit, paused.
+    @ivar groups: for groups with jobs that have not ended: how many ended in which state.
+    """
+
+    next_id: int = 1
+    cursor: int = 0
+    jobs: Iterable[Kept] = ()
+    ended: Iterable[tuple[int, int]] = ()
+    keys: Iterable[tuple[str, int, int]] = ()
+    queues: Iterable[tuple[str, int | None, bool]] = ()
+    groups: dict[str, dict[str, int]] = attrs.Factory(dict)
