@@ -1,0 +1,163 @@
+"""
+The call worker: runs Python calls, one at a time, in a warm process.
+
+It may be given many short calls ahead; each is reported as soon as it has
+ended. A call that takes long must not hold up those behind it: a second thread
+looks after it and hands them back.
+
+Calls share the process: what one leaves in it (open files, threads, changed
+globals, C{os.environ}) the next one finds. Output of a thread or a program that
+a call leaves running belongs to whichever call runs when it is written.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from types import CoroutineType
+
+import msgspec
+
+from jobd.worker import current
+from jobd.worker.current import Report
+from jobd.worker.link import Link
+from jobd.worker.modules import Folders, Modules
+from jobd.worker.outcome import Ended, Usage, children_time, done, failed, process_usage
+from jobd.worker.output import Printed
+from jobd.worker.results import CallSpec, decode_spec, invoke, raised, returned, run_coroutine
+from jobd.worker.startup import begin
+from jobd.worker.watchdog import Watchdog
+
+_CHILD = 0.0003
+"""Seconds: a call shorter than this cannot have run a program and waited for it."""
+
+
+class CallWorker:
+    """
+    The main thread of the program.
+
+    @ivar waiting: the lines of the jobs that have not begun.
+    @ivar current: ID and ATTEMPT of the job that is running.
+    @ivar begun: how many jobs have begun or ended: a changed number tells the
+        watchdog that this is not the job it was looking at.
+    @ivar halt: begin no more jobs.
+    """
+
+    def __init__(self, link: Link, output: str) -> None:
+        self.link = link
+        self.waiting: deque[bytes] = deque()
+        self.current: tuple[bytes, bytes] | None = None
+        self.begun = 0
+        self.halt = False
+        self._modules = Modules()
+        self._folders = Folders(self._modules)
+        self._printed = Printed(output, link.log)
+        self._watchdog = Watchdog(self)
+        self._used = process_usage()
+        self._children = children_time()
+
+    def run(self) -> None:
+        """Work until the pool closes the link."""
+        current.register(self._report)
+        self.link.send(b"H %d\n" % os.getpid())
+        try:
+            while not self.halt:
+                try:
+                    line = self.waiting.popleft()
+                except IndexError:
+                    if not self._watchdog.fill():
+                        break
+                    continue
+                self._run(line)
+        finally:
+            self._printed.discard()
+
+    def _run(self, line: bytes) -> None:
+        _, job, attempt, text = line.split(b" ", 3)
+        self.current = (job, attempt)
+        self.begun += 1
+        started = time.monotonic()
+        ended = self._perform(job, attempt, text, started)
+        self._printed.collect(int(job), int(attempt))
+        wall = time.monotonic() - started
+        report = done(job, attempt, ended, wall, self._usage(wall))
+        self.current = None
+        self.begun += 1
+        self.link.send(report)
+        self._watchdog.job_ended()
+
+    def _perform(self, job: bytes, attempt: bytes, text: bytes, now: float) -> Ended:
+        try:
+            spec = decode_spec(text)
+            self._folders.enter(spec.cwd, now)
+        except msgspec.MsgspecError as problem:
+            return failed(f"the job cannot be read: {problem}")
+        except OSError as problem:
+            return failed(f"cannot change into the folder {spec.cwd}: {problem.strerror}")
+        os.environ["JOBD_JOB_ID"] = job.decode()
+        os.environ["JOBD_ATTEMPT"] = attempt.decode()
+        if spec.env:
+            return self._call_with(spec.env, spec)
+        return self._call(spec)
+
+    def _call(self, spec: CallSpec) -> Ended:
+        pickled = spec.pickle is not None
+        try:
+            value = invoke(spec, self._modules)
+            if type(value) is CoroutineType:
+                value = run_coroutine(value)
+            return returned(value, pickled)
+        except BaseException as problem:
+            return raised(problem, pickled)
+
+    def _call_with(self, changes: Mapping[str, str | None], spec: CallSpec) -> Ended:
+        before = {name: os.environ.get(name) for name in changes}
+        try:
+            set_environment(changes)
+            return self._call(spec)
+        except (OSError, ValueError) as problem:
+            return failed(f"the environment cannot be set: {problem}")
+        finally:
+            set_environment(before)
+
+    def _usage(self, wall: float) -> Usage:
+        used = process_usage()
+        user, system = used.user - self._used.user, used.system - self._used.system
+        self._used = used
+        if wall > _CHILD:
+            children = children_time()
+            user += children[0] - self._children[0]
+            system += children[1] - self._children[1]
+            self._children = children
+        return Usage(user, system, used.max_rss)
+
+    def _report(self, report: Report) -> None:
+        if self.current is not None:
+            self.link.send(b"P %b %b %b\n" % (*self.current, msgspec.json.encode(report)))
+
+
+def set_environment(changes: Mapping[str, str | None]) -> None:
+    """Set variables of this process; C{None} removes one."""
+    for name, value in changes.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def main() -> None:
+    """The program."""
+    options, link = begin(sys.argv[1:])
+    worker = CallWorker(link, options.output)
+    try:
+        worker.run()
+    except BrokenPipeError:
+        # The daemon is gone, and with it everybody who would want to know.
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""
+The call worker's second thread: looks after the link while a call takes long.
+
+While calls are short it does next to nothing: it wakes a hundred times a
+second, sees that the main thread is getting on, and after a while without any
+job sleeps until there is one. When a call has run for more than a hundredth of
+a second it takes over the reading of the link until that call has ended: jobs
+that come or have come meanwhile are handed back at once, a C{C} ends the call,
+and so does the end of the link.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from threading import Lock, Thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobd.worker.call import CallWorker
+
+_LONG = 0.01
+"""Seconds after which a call must not have others behind it."""
+
+_IDLE_TURNS = 10
+"""After so many turns without a job the thread sleeps until there is one."""
+
+_GRACE = 5.0
+"""Seconds between TERM and KILL when the link has ended."""
+
+
+class Watchdog:
+    """Shares the link with the main thread: whoever holds C{_reading} reads."""
+
+    def __init__(self, worker: CallWorker) -> None:
+        self._worker = worker
+        self._link = worker.link
+        self._reading = Lock()
+        self._asleep = Lock()
+        self._asleep.acquire()
+        self._sleeps = False
+        self._took_over = False
+        self._wake_reader, self._wake_writer = os.pipe()
+        Thread(target=self._run, name="watchdog", daemon=True).start()
+
+    # The main thread's side.
+
+    def fill(self) -> bool:
+        """Read jobs into C{worker.waiting}; waits for one. False at the end of the link."""
+        with self._reading:
+            lines = self._link.read()
+            self._sort(lines)
+        if self._sleeps:
+            self._sleeps = False
+            self._asleep.release()
+        return bool(lines)
+
+    def job_ended(self) -> None:
+        """The job that was running has ended: the main thread will read the link again."""
+        if self._took_over:
+            os.write(self._wake_writer, b".")
+
+    def _sort(self, lines: list[bytes]) -> None:
+        """Starts into C{worker.waiting}; a cancelled one is handed back from there."""
+        waiting = self._worker.waiting
+        for line in lines:
+            if line.startswith(b"S "):
+                waiting.append(line)
+            elif line.startswith(b"C "):
+                self._cancel(line)
+
+    def _cancel(self, line: bytes) -> None:
+        _, job, attempt, grace = line.split(b" ", 3)
+        waiting = self._worker.waiting
+        for other in list(waiting):
+            if other.split(b" ", 3)[1:3] == [job, attempt]:
+                try:
+                    waiting.remove(other)
+                except ValueError:
+                    break
+                self._link.send(b"R %b %b\n" % (job, attempt))
+                return
+        if self._worker.current == (job, attempt):
+            self._end_call(job, attempt, float(grace))
+
+    # The watchdog's side.
+
+    def _run(self) -> None:
+        worker = self._worker
+        seen, idle = worker.begun, 0
+        while True:
+            time.sleep(_LONG)
+            now = worker.begun
+            if worker.current is None:
+                idle += 1
+                if idle > _IDLE_TURNS:
+                    self._sleep()
+                    idle = 0
+            else:
+                idle = 0
+                if now == seen:
+                    self._look_after(now)
+            seen = worker.begun
+
+    def _sleep(self) -> None:
+        self._sleeps = True
+        self._asleep.acquire()
+
+    def _look_after(self, begun: int) -> None:
+        """Read the link until the job that is running has ended."""
+        if not self._reading.acquire(blocking=False):
+            return
+        try:
+            self._took_over = True
+            if self._worker.begun != begun:
+                return
+            self._hand_back()
+            self._wait_for(begun)
+        finally:
+            self._took_over = False
+            self._reading.release()
+
+    if sys.platform == "win32":
+
+        def _wait_for(self, begun: int) -> None:
+            # Pipes cannot be waited for there: what comes later is read when the call has ended.
+            return
+
+    else:
+
+        def _wait_for(self, begun: int) -> None:
+            poll = select.poll()
+            poll.register(self._link.reader, select.POLLIN)
+            poll.register(self._wake_reader, select.POLLIN)
+            while self._worker.begun == begun:
+                ready = dict(poll.poll())
+                if self._wake_reader in ready:
+                    os.read(self._wake_reader, 64)
+                if self._link.reader in ready and self._worker.begun == begun:
+                    lines = self._link.read()
+                    if not lines:
+                        self._end_process(_GRACE)
+                        return
+                    self._sort(lines)
+                    self._hand_back()
+
+    def _hand_back(self) -> None:
+        """Hand back all jobs that wait; the newest first, away from the main thread's end."""
+        waiting = self._worker.waiting
+        lines = []
+        while waiting:
+            try:
+                lines.append(waiting.pop())
+            except IndexError:
+                break
+        if lines:
+            self._link.send(b"".join(b"R %b %b\n" % tuple(line.split(b" ", 3)[1:3]) for line in reversed(lines)))
+
+    def _end_call(self, job: bytes, attempt: bytes, grace: float) -> None:
+        """
+        End the call by ending the process. The order matters: only when no other
+        job can begin any more is it certain that none but this one is hit.
+        """
+        self._worker.halt = True
+        self._hand_back()
+        if self._worker.current == (job, attempt):
+            self._end_process(grace)
+
+    def _end_process(self, grace: float) -> None:
+        self._worker.halt = True
+        if sys.platform == "win32":
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            os.killpg(0, signal.SIGTERM)
+            time.sleep(grace)
+            os.killpg(0, signal.SIGKILL)
