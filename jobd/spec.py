@@ -107,7 +107,7 @@ def _check(spec: JobSpec) -> None:
     if spec.cwd is not None and not _absolute(spec.cwd):
         raise BadValue(f"cwd: must be an absolute path, not {spec.cwd!r}")
     if command:
-        if spec.lane != "cpu" or spec.args != b"[]" or spec.kwargs != b"{}":
+        if spec.lane != "cpu" or spec.args is not UNSET or spec.kwargs is not UNSET:
             raise BadValue("args, kwargs and lane belong to call, not to a command")
         if spec.argv is not UNSET and not spec.argv[0]:
             raise BadValue("argv: the program's name is empty")
@@ -121,12 +121,11 @@ def _check(spec: JobSpec) -> None:
 def _check_call(spec: JobSpec) -> None:
     if spec.stdin != "" or spec.stdout is not UNSET or spec.stderr is not UNSET:
         raise BadValue("stdin, stdout and stderr belong to commands, not to a call")
-    args, kwargs = bytes(spec.args), bytes(spec.kwargs)
-    if args[:1] != b"[":
+    if spec.args is not UNSET and bytes(spec.args)[:1] != b"[":
         raise BadValue("args: expected a list")
-    if kwargs[:1] != b"{":
+    if spec.kwargs is not UNSET and bytes(spec.kwargs)[:1] != b"{":
         raise BadValue("kwargs: expected an object")
-    if spec.pickle is not UNSET and (args != b"[]" or kwargs != b"{}"):
+    if spec.pickle is not UNSET and (spec.args is not UNSET or spec.kwargs is not UNSET):
         raise BadValue("args and kwargs belong to call: a pickle carries its own")
     if spec.lane == "io":
         if spec.env:

@@ -1,0 +1,191 @@
+"""A store that keeps nothing: durability C{memory}, and the double for tests."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from jobd.actions import Insert, KeepGroupEvent, KeepQueue, Kept, Update
+from jobd.job import WORDS, Job, JobSpec, State
+from jobd.selector import Filter
+from jobd.snapshot import Kept as KeptJob
+from jobd.snapshot import Snapshot
+from jobd.store import KeptEvent, Pruned, Reader, Record
+
+T = TypeVar("T")
+
+
+class MemoryStore:
+    """
+    Every batch is safe at once. What is in it can be opened again, as often as
+    one likes, which is how tests let a daemon come back.
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[int, Record] = {}
+        self._specs: dict[int, JobSpec] = {}
+        self._fingerprints: dict[int, int] = {}
+        self._ending: dict[int, State | None] = {}
+        self._events: list[KeptEvent] = []
+        self._queues: dict[str, tuple[int | None, bool]] = {}
+        self._next_id = 1
+        self._cursor = 0
+        self._floor = 0
+
+    def open(self) -> Snapshot:
+        live = [self._kept(record) for record in self._records.values() if not record.state.final]
+        return Snapshot(
+            next_id=self._next_id,
+            cursor=self._cursor,
+            jobs=sorted(live, key=lambda kept: kept.id),
+            ended=[(record.id, record.state) for record in self._records.values() if record.state.final],
+            keys=[(str(self._specs[number].key), number, mark) for number, mark in self._fingerprints.items()],
+            queues=[(name, limit, paused) for name, (limit, paused) in self._queues.items()],
+            groups=self._open_groups(),
+        )
+
+    def _kept(self, record: Record) -> KeptJob:
+        return KeptJob(
+            record.id,
+            record.state,
+            record.attempt,
+            record.submitted,
+            record.started,
+            record.due,
+            self._ending[record.id],
+            record.spec,
+            record.outcome,
+        )
+
+    def _open_groups(self) -> dict[str, dict[str, int]]:
+        live = {self._specs[record.id].group for record in self._records.values() if not record.state.final}
+        groups: dict[str, dict[str, int]] = {name: {} for name in live if name is not None}
+        last = {name: 0 for name in groups}
+        for event in self._events:
+            if event.state is None:
+                name = self._group_name(event)
+                last[name] = event.cursor
+        for record in self._records.values():
+            name = str(self._specs[record.id].group)
+            if name in groups and record.state.final and (record.cursor or 0) > last[name]:
+                word = WORDS[record.state]
+                groups[name][word] = groups[name].get(word, 0) + 1
+        return groups
+
+    @staticmethod
+    def _group_name(event: KeptEvent) -> str:
+        return str(msgspec.json.decode(event.json)["group"])
+
+    def commit(self, batch: Iterable[Kept], done: Callable[[Exception | None], None]) -> None:
+        for change in batch:
+            if isinstance(change, Insert):
+                self._insert(change)
+            elif isinstance(change, Update):
+                self._update(change.job)
+            elif isinstance(change, KeepGroupEvent):
+                self._append(KeptEvent(change.cursor, 0, None, change.json))
+            elif isinstance(change, KeepQueue):
+                self._queues[change.name] = (change.limit, change.paused)
+        done(None)
+
+    def _insert(self, change: Insert) -> None:
+        job = change.job
+        self._next_id = max(self._next_id, job.id + 1)
+        self._specs[job.id] = change.spec
+        if change.fingerprint is not None:
+            self._fingerprints[job.id] = change.fingerprint
+        self._records[job.id] = Record(
+            job.id, job.state, 0, job.submitted, None, None, None, None, None, job.spec, change.retry_of
+        )
+        self._update(job)
+
+    def _update(self, job: Job) -> None:
+        record = self._records[job.id]
+        news = job.cursor and record.cursor is None
+        record.state, record.attempt, record.started, record.ended = job.state, job.attempt, job.started, job.ended
+        record.due, record.cursor, record.outcome = job.due, job.cursor or None, job.outcome
+        self._ending[job.id] = job.ending
+        if news:
+            self._append(KeptEvent(job.cursor, job.id, job.state, job.outcome or b"{}"))
+
+    def _append(self, event: KeptEvent) -> None:
+        # Jobs stand in a batch by their first change, not by their end.
+        self._cursor = max(self._cursor, event.cursor)
+        self._events.append(event)
+        if len(self._events) > 1 and self._events[-2].cursor > event.cursor:
+            self._events.sort(key=lambda kept: kept.cursor)
+
+    def read(self, ask: Callable[[Reader], T], done: Callable[[T | Exception], None]) -> None:
+        answer: Any
+        try:
+            answer = ask(self)
+        except Exception as problem:
+            answer = problem
+        done(answer)
+
+    def prune(self, keep: int, before: float, done: Callable[[list[Pruned] | Exception], None]) -> None:
+        ended = sorted((record for record in self._records.values() if record.cursor), key=lambda r: r.cursor or 0)
+        surplus = max(0, len(ended) - keep)
+        gone = [
+            record for place, record in enumerate(ended) if place < surplus or (record.ended or 0.0) < before
+        ]
+        for record in gone:
+            del self._records[record.id], self._specs[record.id], self._ending[record.id]
+            self._fingerprints.pop(record.id, None)
+        if gone:
+            self._floor = max(record.cursor or 0 for record in gone)
+            self._events = [event for event in self._events if event.cursor > self._floor]
+        done([Pruned(record.id, record.attempt) for record in gone])
+
+    def close(self) -> None:
+        pass
+
+    # The reader.
+
+    def records(self, ids: Sequence[int]) -> list[Record]:
+        return [self._records[number] for number in ids if number in self._records]
+
+    def select(self, chosen: Filter, start: int, limit: int, newest: bool) -> list[Record]:
+        found = []
+        for number in sorted(self._records, reverse=newest):
+            if start and (number > start if newest else number < start):
+                continue
+            if self._passes(number, chosen):
+                found.append(self._records[number])
+                if len(found) == limit:
+                    break
+        return found
+
+    def _passes(self, number: int, chosen: Filter) -> bool:
+        spec, states, ranges = self._specs[number], chosen.states(), chosen.ranges()
+        return (
+            (not states or self._records[number].state in states)
+            and (not ranges or any(first <= number <= last for first, last in ranges))
+            and (chosen.queue is None or chosen.queue == spec.queue)
+            and (chosen.group is None or chosen.group == spec.group)
+            and (chosen.label is None or chosen.label == spec.label)
+            and (chosen.key is None or chosen.key == spec.key)
+        )
+
+    def ids(self, chosen: Filter, limit: int) -> list[int]:
+        return [record.id for record in self.select(chosen, 0, limit, False)]
+
+    def events(self, after: int, limit: int) -> list[KeptEvent]:
+        place = bisect_right(self._events, after, key=lambda event: event.cursor)
+        return self._events[place : place + limit]
+
+    def finishes(self, ids: Sequence[int]) -> list[KeptEvent]:
+        wanted = set(ids)
+        return [event for event in self._events if event.job_id in wanted]
+
+    def group_event(self, group: str) -> KeptEvent | None:
+        for event in reversed(self._events):
+            if event.state is None and self._group_name(event) == group:
+                return event
+        return None
+
+    def floor(self) -> int:
+        return self._floor

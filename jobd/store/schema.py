@@ -1,0 +1,86 @@
+"""
+The SQLite file's schema, version 1, and the SQL that goes with it.
+
+The version stands in C{PRAGMA user_version}; C{tests/data/} holds a file of every
+version that was ever released.
+"""
+
+from __future__ import annotations
+
+VERSION = 1
+
+APPLICATION_ID = 0x6A6F6264
+"""C{jobd} in ASCII: lets C{file} tell what it is, and us that it is ours."""
+
+CREATE = """
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY,
+    state INTEGER NOT NULL,         -- jobd.job.State
+    attempt INTEGER NOT NULL,
+    submitted REAL,                 -- all times: seconds since 1970
+    started REAL,
+    ended REAL,
+    due REAL,
+    ending INTEGER,                 -- the state it is being ended with
+    cursor INTEGER,                 -- of its finish event
+    outcome TEXT,                   -- JSON
+    spec TEXT,                      -- JSON, as submitted
+    key TEXT,
+    fingerprint INTEGER,
+    grp TEXT,
+    label TEXT,
+    queue TEXT,
+    retry_of INTEGER
+);
+CREATE UNIQUE INDEX jobs_by_cursor ON jobs (cursor) WHERE cursor IS NOT NULL;
+CREATE UNIQUE INDEX jobs_by_key ON jobs (key) WHERE key IS NOT NULL;
+CREATE INDEX jobs_by_group ON jobs (grp) WHERE grp IS NOT NULL;
+CREATE INDEX jobs_by_label ON jobs (label) WHERE label IS NOT NULL;
+CREATE TABLE group_events (cursor INTEGER PRIMARY KEY, grp TEXT NOT NULL, json TEXT NOT NULL);
+CREATE INDEX group_events_by_group ON group_events (grp, cursor);
+CREATE TABLE queues (name TEXT PRIMARY KEY, max_running INTEGER, paused INTEGER NOT NULL);
+CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+"""
+
+INSERT_COLUMNS = (
+    "id, state, attempt, submitted, started, ended, due, ending, cursor, outcome, "
+    "spec, key, fingerprint, grp, label, queue, retry_of"
+)
+
+_UPDATED = ("state", "attempt", "started", "ended", "due", "ending", "cursor", "outcome")
+
+WRITE_JOBS = (
+    f"INSERT INTO jobs ({INSERT_COLUMNS}) SELECT "
+    + ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(INSERT_COLUMNS.split(","))))
+    + " FROM json_each(?) WHERE true ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _UPDATED)
+)
+"""
+All changes of a batch in one statement: new rows whole, changed ones with the first ten
+columns. One statement is one release of the interpreter's lock, however many rows there are.
+"""
+
+WRITE_GROUP_EVENT = "INSERT INTO group_events (cursor, grp, json) VALUES (?, ?, ?)"
+
+WRITE_QUEUE = (
+    "INSERT INTO queues (name, max_running, paused) VALUES (?, ?, ?) "
+    "ON CONFLICT (name) DO UPDATE SET max_running = excluded.max_running, paused = excluded.paused"
+)
+
+WRITE_MARK = "INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+
+RECORD_COLUMNS = "id, state, attempt, submitted, started, ended, due, cursor, outcome, spec, retry_of"
+
+EVENTS = """
+SELECT cursor, id, state, outcome FROM jobs WHERE cursor > ?1
+UNION ALL SELECT cursor, 0, NULL, json FROM group_events WHERE cursor > ?1
+ORDER BY cursor LIMIT ?2
+"""
+
+OPEN_GROUPS = """
+SELECT jobs.grp, jobs.state, count(*) FROM jobs
+LEFT JOIN (SELECT grp, max(cursor) AS last FROM group_events GROUP BY grp) AS told ON told.grp = jobs.grp
+WHERE jobs.grp IN (SELECT DISTINCT grp FROM jobs WHERE state < 4 AND grp IS NOT NULL)
+AND jobs.state >= 4 AND jobs.cursor > coalesce(told.last, 0)
+GROUP BY jobs.grp, jobs.state
+"""

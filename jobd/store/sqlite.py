@@ -1,0 +1,286 @@
+"""
+Jobs in an SQLite file: durability C{commit} and C{os}.
+
+One thread writes, one reads; neither ever waits for the other (WAL). The
+writer takes one batch after the other from a queue: while it waits for the
+disk, the next batch gathers in the daemon.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+import msgspec
+
+from jobd.actions import Insert, KeepGroupEvent, KeepQueue, Kept, Update
+from jobd.errors import Full, StoreError
+from jobd.job import WORDS, State
+from jobd.snapshot import Kept as KeptJob
+from jobd.snapshot import Snapshot
+from jobd.store import Pruned, Reader, schema
+from jobd.store.sqlreader import SqlReader
+
+T = TypeVar("T")
+Call = Callable[..., None]
+CHECKPOINT_PAGES = 4000
+"""Pages (of 4 KiB) in the write-ahead log before it is folded back: 16 MB."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class SqliteStore:
+    """
+    @param path: the file; made if it is not there.
+    @param synced: whether a batch is safe only once the disk has it (durability C{commit}), or once
+        the operating system has it (C{os}).
+    @param call_back: calls a function with arguments in the thread that all this belongs to, as
+        C{reactor.callFromThread} does.
+    """
+
+    def __init__(self, path: Path, synced: bool, call_back: Call) -> None:
+        self._path = path
+        self._synced = synced
+        self._call_back = call_back
+        self._writing: SimpleQueue[Callable[[sqlite3.Connection], None] | None] = SimpleQueue()
+        self._reading: SimpleQueue[Callable[[sqlite3.Connection], None] | None] = SimpleQueue()
+        self._threads: list[Thread] = []
+
+    def open(self) -> Snapshot:
+        fresh = not self._path.exists()
+        try:
+            database = self._connect()
+            try:
+                self._prepare(database, fresh)
+                snapshot = read_snapshot(database)
+            finally:
+                database.close()
+        except sqlite3.Error as problem:
+            raise StoreError(f"the job store {self._path} cannot be read: {problem}") from problem
+        for name, work in (("writer", self._writing), ("reader", self._reading)):
+            thread = Thread(target=self._serve, args=(work,), name=f"jobd store {name}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        return snapshot
+
+    def _connect(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self._path, isolation_level=None, timeout=60.0, check_same_thread=False)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute(f"PRAGMA synchronous = {'FULL' if self._synced else 'OFF'}")
+        database.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        database.execute("PRAGMA cache_size = -65536")
+        return database
+
+    def _prepare(self, database: sqlite3.Connection, fresh: bool) -> None:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if fresh or (version == 0 and not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]):
+            database.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+            database.executescript(f"BEGIN; {schema.CREATE} PRAGMA user_version = {schema.VERSION}; COMMIT;")
+        elif database.execute("PRAGMA application_id").fetchone()[0] != schema.APPLICATION_ID:
+            raise StoreError(f"{self._path} is an SQLite file, but not one of jobd's")
+        elif version != schema.VERSION:
+            raise StoreError(
+                f"{self._path} has schema version {version}; this jobd reads version {schema.VERSION}: "
+                "start the jobd that wrote it, or a newer one"
+            )
+
+    def _serve(self, work: SimpleQueue[Callable[[sqlite3.Connection], None] | None]) -> None:
+        database = self._connect()
+        try:
+            while (task := work.get()) is not None:
+                task(database)
+        finally:
+            database.close()
+
+    # Writing.
+
+    def commit(self, batch: Iterable[Kept], done: Callable[[Exception | None], None]) -> None:
+        rows, others = prepare_batch(batch)
+
+        def write(database: sqlite3.Connection) -> None:
+            try:
+                write_batch(database, rows, others)
+            except Exception as problem:
+                self._call_back(done, explain(problem, self._path))
+            else:
+                self._call_back(done, None)
+
+        self._writing.put(write)
+
+    def prune(self, keep: int, before: float, done: Callable[[list[Pruned] | Exception], None]) -> None:
+        def write(database: sqlite3.Connection) -> None:
+            answer: list[Pruned] | Exception
+            try:
+                answer = prune(database, keep, before)
+            except Exception as problem:
+                answer = explain(problem, self._path)
+            self._call_back(done, answer)
+
+        self._writing.put(write)
+
+    # Reading.
+
+    def read(self, ask: Callable[[Reader], T], done: Callable[[T | Exception], None]) -> None:
+        def work(database: sqlite3.Connection) -> None:
+            answer: T | Exception
+            try:
+                answer = ask(SqlReader(database))
+            except sqlite3.Error as problem:
+                answer = explain(problem, self._path)
+            except Exception as problem:
+                answer = problem
+            self._call_back(done, answer)
+
+        self._reading.put(work)
+
+    def close(self) -> None:
+        self._writing.put(None)
+        self._reading.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+
+
+def prepare_batch(batch: Iterable[Kept]) -> tuple[str, list[tuple[str, tuple[Any, ...]]]]:
+    """
+    The changed jobs as the JSON that L{schema.WRITE_JOBS} takes, a row for
+    each job however often it changed, and the other statements.
+    """
+    rows: dict[int, tuple[Any, ...]] = {}
+    others: list[tuple[str, tuple[Any, ...]]] = []
+    for change in batch:
+        if isinstance(change, Update):
+            job = change.job
+            if job.id in rows:
+                continue
+            extra: tuple[Any, ...] = ()
+        elif isinstance(change, Insert):
+            job, spec = change.job, change.spec
+            extra = (job.spec.decode(), spec.key, change.fingerprint, spec.group, spec.label, spec.queue, change.retry_of)
+        elif isinstance(change, KeepGroupEvent):
+            others.append((schema.WRITE_GROUP_EVENT, (change.cursor, change.group, change.json.decode())))
+            continue
+        else:
+            assert isinstance(change, KeepQueue)
+            others.append((schema.WRITE_QUEUE, (change.name, change.limit, change.paused)))
+            continue
+        rows[job.id] = (
+            job.id,
+            job.state,
+            job.attempt,
+            job.submitted,
+            job.started,
+            job.ended,
+            job.due,
+            job.ending,
+            job.cursor or None,
+            None if job.outcome is None else job.outcome.decode(),
+            *extra,
+        )
+    return _encode(list(rows.values())).decode() if rows else "", others
+
+
+def write_batch(database: sqlite3.Connection, rows: str, others: list[tuple[str, tuple[Any, ...]]]) -> None:
+    if rows and not others:
+        # A statement alone is a transaction of its own: nothing else costs as little.
+        database.execute(schema.WRITE_JOBS, (rows,))
+        return
+    with_transaction(database, [*([(schema.WRITE_JOBS, (rows,))] if rows else []), *others])
+
+
+def with_transaction(database: sqlite3.Connection, statements: list[tuple[str, tuple[Any, ...]]]) -> None:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        for sql, values in statements:
+            database.execute(sql, values)
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+
+
+def prune(database: sqlite3.Connection, keep: int, before: float) -> list[Pruned]:
+    """See L{jobd.store.Store.prune}. What was given out stays known as given out, by its marks."""
+    by_number = database.execute(
+        "SELECT cursor FROM jobs WHERE cursor IS NOT NULL ORDER BY cursor DESC LIMIT 1 OFFSET ?", (keep,)
+    ).fetchone()
+    by_age = database.execute("SELECT max(cursor) FROM jobs WHERE cursor IS NOT NULL AND ended < ?", (before,)).fetchone()
+    floor = max(by_number[0] if by_number else 0, by_age[0] or 0)
+    if not floor:
+        return []
+    gone = [
+        Pruned(*row) for row in database.execute("SELECT id, attempt FROM jobs WHERE cursor <= ? ORDER BY cursor", (floor,))
+    ]
+    next_id, cursor = high_marks(database)
+    with_transaction(
+        database,
+        [
+            ("DELETE FROM jobs WHERE cursor <= ?", (floor,)),
+            ("DELETE FROM group_events WHERE cursor <= ?", (floor,)),
+            (schema.WRITE_MARK, ("floor", floor)),
+            (schema.WRITE_MARK, ("next_id", next_id)),
+            (schema.WRITE_MARK, ("cursor", cursor)),
+        ],
+    )
+    return gone
+
+
+def high_marks(database: sqlite3.Connection) -> tuple[int, int]:
+    """The next id, and the newest cursor."""
+    marks = dict(database.execute("SELECT name, value FROM marks"))
+    last_id = database.execute("SELECT max(id) FROM jobs").fetchone()[0] or 0
+    newest = max(
+        database.execute("SELECT max(cursor) FROM jobs WHERE cursor IS NOT NULL").fetchone()[0] or 0,
+        database.execute("SELECT max(cursor) FROM group_events").fetchone()[0] or 0,
+    )
+    return max(marks.get("next_id", 1), last_id + 1), max(marks.get("cursor", 0), newest)
+
+
+def read_snapshot(database: sqlite3.Connection) -> Snapshot:
+    next_id, cursor = high_marks(database)
+    live = database.execute(
+        "SELECT id, state, attempt, submitted, started, due, ending, spec, outcome FROM jobs WHERE state < 4 ORDER BY id"
+    )
+    jobs = [
+        KeptJob(
+            number,
+            State(state),
+            attempt,
+            submitted,
+            started,
+            due,
+            None if ending is None else State(ending),
+            spec.encode(),
+            None if outcome is None else outcome.encode(),
+        )
+        for number, state, attempt, submitted, started, due, ending, spec, outcome in live
+    ]
+    groups: dict[str, dict[str, int]] = {}
+    for group, state, count in database.execute(schema.OPEN_GROUPS):
+        groups.setdefault(group, {})[WORDS[state]] = count
+    return Snapshot(
+        next_id=next_id,
+        cursor=cursor,
+        jobs=jobs,
+        ended=database.execute("SELECT id, state FROM jobs WHERE state >= 4 ORDER BY id").fetchall(),
+        keys=database.execute("SELECT key, id, fingerprint FROM jobs WHERE key IS NOT NULL").fetchall(),
+        queues=[
+            (name, limit, bool(paused))
+            for name, limit, paused in database.execute("SELECT name, max_running, paused FROM queues")
+        ],
+        groups=groups,
+    )
+
+
+def explain(problem: Exception, path: Path) -> Exception:
+    """What an SQLite error means to the daemon."""
+    if isinstance(problem, sqlite3.OperationalError) and "full" in str(problem):
+        return Full(f"there is no room for the job store {path}")
+    if isinstance(problem, sqlite3.Error):
+        return StoreError(f"the job store {path} failed: {problem}")
+    return problem

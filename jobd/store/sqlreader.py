@@ -1,0 +1,108 @@
+"""What can be asked of an SQLite store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from jobd.job import State
+from jobd.selector import Filter
+from jobd.store import KeptEvent, Record, schema
+
+MOST_PARAMETERS = 500
+"""Ids looked up by one statement."""
+
+
+class SqlReader:
+    """A L{jobd.store.Reader} over a connection of its own."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def records(self, ids: Sequence[int]) -> list[Record]:
+        found: dict[int, Record] = {}
+        for part in _parts(ids):
+            sql = f"SELECT {schema.RECORD_COLUMNS} FROM jobs WHERE id IN ({_marks(part)})"
+            found.update((row[0], _record(row)) for row in self._database.execute(sql, part))
+        return [found[number] for number in ids if number in found]
+
+    def select(self, chosen: Filter, start: int, limit: int, newest: bool) -> list[Record]:
+        where, values = _where(chosen)
+        if start:
+            where.append("id <= ?" if newest else "id >= ?")
+            values.append(start)
+        order = "DESC" if newest else "ASC"
+        sql = f"SELECT {schema.RECORD_COLUMNS} FROM jobs WHERE {' AND '.join(where)} ORDER BY id {order} LIMIT ?"
+        return [_record(row) for row in self._database.execute(sql, [*values, limit])]
+
+    def ids(self, chosen: Filter, limit: int) -> list[int]:
+        where, values = _where(chosen)
+        sql = f"SELECT id FROM jobs WHERE {' AND '.join(where)} ORDER BY id LIMIT ?"
+        return [row[0] for row in self._database.execute(sql, [*values, limit])]
+
+    def events(self, after: int, limit: int) -> list[KeptEvent]:
+        return [_event(row) for row in self._database.execute(schema.EVENTS, (after, limit))]
+
+    def finishes(self, ids: Sequence[int]) -> list[KeptEvent]:
+        found: list[KeptEvent] = []
+        for part in _parts(ids):
+            sql = f"SELECT cursor, id, state, outcome FROM jobs WHERE cursor IS NOT NULL AND id IN ({_marks(part)})"
+            found.extend(_event(row) for row in self._database.execute(sql, part))
+        return sorted(found, key=lambda event: event.cursor)
+
+    def group_event(self, group: str) -> KeptEvent | None:
+        sql = "SELECT cursor, 0, NULL, json FROM group_events WHERE grp = ? ORDER BY cursor DESC LIMIT 1"
+        row = self._database.execute(sql, (group,)).fetchone()
+        return None if row is None else _event(row)
+
+    def floor(self) -> int:
+        row = self._database.execute("SELECT value FROM marks WHERE name = 'floor'").fetchone()
+        return 0 if row is None else int(row[0])
+
+
+def _parts(ids: Sequence[int]) -> list[Sequence[int]]:
+    return [ids[place : place + MOST_PARAMETERS] for place in range(0, len(ids), MOST_PARAMETERS)]
+
+
+def _marks(part: Sequence[int]) -> str:
+    return ", ".join("?" * len(part))
+
+
+def _where(chosen: Filter) -> tuple[list[str], list[Any]]:
+    where, values = ["true"], []
+    states: list[Any] = list(map(int, chosen.states()))
+    if states:
+        where.append(f"state IN ({_marks(states)})")
+        values += states
+    ranges = chosen.ranges()
+    if ranges:
+        where.append("(" + " OR ".join(["id BETWEEN ? AND ?"] * len(ranges)) + ")")
+        values += [end for pair in ranges for end in pair]
+    for column, value in (("queue", chosen.queue), ("grp", chosen.group), ("label", chosen.label), ("key", chosen.key)):
+        if value is not None:
+            where.append(f"{column} = ?")
+            values.append(value)
+    return where, values
+
+
+def _record(row: Any) -> Record:
+    number, state, attempt, submitted, started, ended, due, cursor, outcome, spec, retry_of = row
+    return Record(
+        number,
+        State(state),
+        attempt,
+        submitted,
+        started,
+        ended,
+        due,
+        cursor,
+        None if outcome is None else outcome.encode(),
+        spec.encode(),
+        retry_of,
+    )
+
+
+def _event(row: Any) -> KeptEvent:
+    cursor, number, state, outcome = row
+    return KeptEvent(cursor, number, None if state is None else State(state), (outcome or "{}").encode())
