@@ -29,16 +29,19 @@ def documents() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
 
 
+def blocks_of(document: Path) -> list[Block]:
+    """The fenced blocks of a document."""
+    text = document.read_text(encoding="utf-8")
+    name = document.relative_to(ROOT).as_posix()
+    return [
+        Block(match["info"].split(), match["body"], f"{name}:{text.count(chr(10), 0, match.start()) + 1}")
+        for match in _FENCE.finditer(text)
+    ]
+
+
 def blocks(document: Path, language: str) -> list[Block]:
     """The fenced blocks of a document in one language."""
-    text = document.read_text(encoding="utf-8")
-    found = []
-    for match in _FENCE.finditer(text):
-        words = match["info"].split()
-        if words[:1] == [language]:
-            line = text.count("\n", 0, match.start()) + 1
-            found.append(Block(words, match["body"], f"{document.relative_to(ROOT).as_posix()}:{line}"))
-    return found
+    return [block for block in blocks_of(document) if block.words[:1] == [language]]
 
 
 def section(document: Path, mark: str) -> str:

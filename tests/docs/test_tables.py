@@ -17,7 +17,12 @@ from .picture import Picture
 
 PROTOCOL = ROOT / "docs" / "protocol.md"
 
+UNREAD = {"args": "list", "kwargs": "object"}
+"""Fields that only the worker decodes, and their types."""
+
 IN_PROSE = {
+    "args": ("`[]`", UNSET),
+    "kwargs": ("`{}`", UNSET),
     "cwd": ("the daemon user's home", None),
     "stdin": ("empty", ""),
     "stdout": ("its own file", UNSET),
@@ -33,8 +38,8 @@ def rows(name: str) -> list[dict[str, str]]:
 
 def type_in_words(field: kinds.Field) -> str:
     """The type of a field of a job, in the words of the document."""
-    if field.default is not msgspec.NODEFAULT and isinstance(field.default, msgspec.Raw):
-        return {b"[]": "list", b"{}": "object"}[bytes(field.default)]
+    if field.name in UNREAD:
+        return UNREAD[field.name]
     whole = field.type
     parts = list(whole.types) if isinstance(whole, kinds.UnionType) else [whole]
     nullable = any(isinstance(part, kinds.NoneType) for part in parts) and field.default is not None
@@ -74,8 +79,6 @@ def default_in_words(name: str, default: Any) -> str:
         return ""
     if default is None:
         return "none"
-    if isinstance(default, msgspec.Raw):
-        return f"`{bytes(default).decode()}`"
     if isinstance(default, float) and default.is_integer():
         default = int(default)
     return f"`{json.dumps(default)}`"
