@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEFINITION := setup.cfg setup.py pyproject.toml
+TYPED := jobd tests tools examples $(if $(wildcard benchmarks/*.py),benchmarks)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench clean
@@ -23,9 +24,9 @@ test: $(VENV)/ready check ## all checks, then all tests with coverage
 check: $(VENV)/ready ## format, lint and types (for Linux, macOS and Windows)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy --platform linux jobd tests tools examples benchmarks
-	$(BIN)/mypy --platform darwin jobd tests tools examples benchmarks
-	$(BIN)/mypy --platform win32 jobd tests tools examples benchmarks
+	$(BIN)/mypy --platform linux $(TYPED)
+	$(BIN)/mypy --platform darwin $(TYPED)
+	$(BIN)/mypy --platform win32 $(TYPED)
 
 bench: $(VENV)/ready ## measure jobd beside its peers
 	@$(BIN)/python -m benchmarks

@@ -39,6 +39,9 @@ from jobd.client.outcome import Outcome
 
 NOT_MODULES = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 TOTALS = ("compressed", "tokens")
+BATCH = 500
+"""Jobs submitted at once, all or none."""
+
 TOLD = 5
 """How many of the first notifications are printed whole."""
 
@@ -143,11 +146,9 @@ def run_pipeline(client: jobd.Client, modules: dict[str, Path], work: Path) -> d
     """
     begun = time.monotonic()
     specs = [spec for name, source in modules.items() for spec in specs_for(name, source, work)]
-    jobs = client.submit(specs)
+    jobs = [job for start in range(0, len(specs), BATCH) for job in client.submit(specs[start : start + BATCH])]
     merge_arguments = [str(work / "results"), list(modules), str(work / "merged.json")]
-    last = client.submit(
-        {"call": "steps:merge", "args": merge_arguments, "cwd": str(work), "after": [job.id for job in jobs]}
-    )
+    last = client.submit({"call": "steps:merge", "args": merge_arguments, "cwd": str(work), "after": jobs})
     print(f"{len(jobs)} jobs and one after all of them submitted in {time.monotonic() - begun:.2f} s", flush=True)
     progress = Progress(len(jobs) + 1)
     for job in client.as_completed([*jobs, last]):
