@@ -1,0 +1,309 @@
+"""
+The client's side of the protocol, without a socket: one core under the
+blocking, the asyncio, the Twisted client, the Executor and C{jobctl}.
+
+The rules:
+
+  - The owner feeds it (L{Core.send}, L{Core.receive}, L{Core.connected},
+    L{Core.disconnected}) from one thread, and writes what L{Core.outgoing}
+    returns whenever that is not empty.
+  - Replies come in the order of the requests, so a queue of requests is all
+    it takes to tell which request a reply answers.
+  - A finish event is handed on once for each time somebody asked: the ids
+    still asked for are L{Core.outstanding}, and an event for another id is
+    dropped. So on a fresh connection everything outstanding can simply be
+    asked for again, and an event that was already on its way does no harm.
+  - A request whose reply never came is sent again only if doing it twice is
+    the same as doing it once; a submission is such a request if each of its
+    jobs has a key. The others are handed back to the owner, who must say that
+    nobody knows what became of them.
+
+No Twisted, msgspec or attrs here: C{jobctl} starts with this module.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
+
+from jobd.client.ids import chunks, format_ids, parse_ids
+from jobd.client.outcome import FINAL
+from jobd.errors import BadValue, ConnectionProblem, JobdError, NoSuchJob, TooLong, from_wire
+
+MAX_LINE = 1_048_576
+"""Bytes in a request line with its line break, as docs/protocol.md says."""
+
+MAX_INCOMING = 1 << 30
+"""Bytes without a line break after which the other end is not a jobd."""
+
+
+class Request:
+    """
+    One request line and what must be known of it until its reply has come.
+
+    @ivar again: doing it twice is the same as doing it once.
+    @ivar waits: the ids whose finish events it asks for.
+    @ivar notified: for a submission: which of its jobs announce their finish here.
+    @ivar context: whatever the owner wants to find again with the reply.
+    """
+
+    __slots__ = ("again", "context", "line", "notified", "waits")
+
+    def __init__(
+        self,
+        verb: str,
+        argument: str = "",
+        *,
+        again: bool = True,
+        waits: Iterable[int] = (),
+        notified: list[bool] | None = None,
+        context: Any = None,
+    ) -> None:
+        text = f"{verb} {argument}" if argument else verb
+        if "\n" in text:
+            raise BadValue(f"{verb}: a line break cannot be part of a request")
+        try:
+            self.line = text.encode() + b"\n"
+        except UnicodeEncodeError:
+            raise BadValue(f"{verb}: this text is not valid Unicode: {argument[:60]!r}") from None
+        if len(self.line) > MAX_LINE:
+            raise TooLong(f"{verb}: the request has {len(self.line)} bytes; a line may have {MAX_LINE}")
+        self.again = again
+        self.waits = tuple(waits)
+        self.notified = notified
+        self.context = context
+
+
+class Reply(NamedTuple):
+    """The answer to one request: C{text} after C{ok}, or an error."""
+
+    request: Request
+    text: str
+    error: JobdError | None = None
+
+
+class Event(NamedTuple):
+    """Something that happened; C{job} is 0 and C{cursor} is 0 where docs/protocol.md says so."""
+
+    cursor: int
+    job: int
+    state: str
+    data: dict[str, Any]
+
+
+class Forgotten(NamedTuple):
+    """A job that was waited for and is no longer kept by the daemon."""
+
+    job: int
+    error: JobdError
+
+
+Item = Reply | Event | Forgotten
+
+
+class Stream(Protocol):
+    """A subscription that a connection serves, and how it goes on on the next one."""
+
+    def requests(self) -> list[Request]:
+        """What to ask for on a fresh connection."""
+
+    def replied(self, reply: Reply) -> None:
+        """A reply to one of the requests, not an error."""
+
+    def admit(self, event: Event) -> Event | None:
+        """The event as the user is to see it, or None if it was seen before."""
+
+
+_AUTH = object()
+_AGAIN = object()
+
+
+class Core:
+    """
+    The state of one client over all of its connections.
+
+    @ivar cursor: the highest cursor seen.
+    @ivar outstanding: the ids whose finish events are still to come.
+    @ivar reason: what the daemon said before it closed, if it said anything.
+    """
+
+    def __init__(self, token: str | None = None, stream: Stream | None = None) -> None:
+        self.cursor = 0
+        self.outstanding: set[int] = set()
+        self.reason: JobdError | None = None
+        self._token = token
+        self._stream = stream
+        self._online = False
+        self._pending: deque[Request] = deque()
+        self._later: list[Request] = []
+        self._out: list[bytes] = []
+        self._parts: list[bytes] = []
+        self._held = 0
+
+    def send(self, request: Request) -> None:
+        """Ask for something: now, or on the next connection if there is none."""
+        self.outstanding.update(request.waits)
+        if not self._online:
+            self._later.append(request)
+            return
+        self._pending.append(request)
+        self._out.append(request.line)
+
+    def outgoing(self) -> bytes:
+        """The bytes to write now; each is returned once."""
+        if not self._out:
+            return b""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything that was asked for has not come yet."""
+        return bool(self._pending or self._later or self.outstanding)
+
+    def connected(self) -> None:
+        """There is a fresh connection: ask for all that is still open."""
+        self._online = True
+        self.reason = None
+        later, self._later = self._later, []
+        if self._token is not None:
+            self.send(Request("auth", self._token, context=_AUTH))
+        if self._stream is not None:
+            for request in self._stream.requests():
+                request.context = self._stream
+                self.send(request)
+        asked: set[int] = set()
+        for request in later:
+            asked.update(request.waits)
+        for ids in chunks(sorted(self.outstanding - asked)):
+            self.send(Request("wait", format_ids(ids), waits=ids, context=_AGAIN))
+        for request in later:
+            self.send(request)
+
+    def disconnected(self) -> list[Request]:
+        """
+        The connection is gone. What may be repeated is kept for the next one;
+        what may not is returned.
+        """
+        self._online = False
+        self._parts.clear()
+        self._held = 0
+        self._out.clear()
+        pending, self._pending = self._pending, deque()
+        mine = [request for request in pending if request.context not in (_AUTH, _AGAIN, self._stream)]
+        self._later[:0] = [request for request in mine if request.again]
+        return [request for request in mine if not request.again]
+
+    def abandon(self) -> list[Request]:
+        """Give up for good: every request that has no reply, and nothing is outstanding any more."""
+        given_up = self.disconnected() + self._later
+        self._later = []
+        self.outstanding.clear()
+        return given_up
+
+    def receive(self, data: bytes) -> list[Item]:
+        """
+        What the bytes that came say, in order.
+
+        @raise ConnectionProblem: the other end does not speak the protocol.
+        @raise NotAuthenticated: the token is wrong.
+        """
+        if b"\n" not in data:
+            self._hold(data)
+            return []
+        if self._parts:
+            data = b"".join((*self._parts, data))
+            self._parts.clear()
+            self._held = 0
+        lines = data.split(b"\n")
+        self._hold(lines.pop())
+        items: list[Item] = []
+        for line in lines:
+            try:
+                if line[:2] == b"* ":
+                    event = self._event(line)
+                    if event is not None:
+                        items.append(event)
+                elif line:
+                    self._reply(line, items)
+            except ValueError:  # also bad UTF-8 and bad JSON
+                raise _garbage(line) from None
+        return items
+
+    def _hold(self, data: bytes) -> None:
+        if data:
+            if not self._held and data[:1] not in b"*oe#":
+                raise _garbage(data)
+            self._parts.append(data)
+            self._held += len(data)
+            if self._held > MAX_INCOMING:
+                raise _garbage(self._parts[0])
+
+    def _event(self, line: bytes) -> Event | None:
+        _, cursor, job, state, *rest = line.split(b" ", 4)
+        data = json.loads(rest[0]) if rest else {}
+        event = Event(int(cursor), int(job), state.decode(), data)
+        if self._stream is not None:
+            seen = self._stream.admit(event)
+        elif event.state in FINAL:
+            seen = event if event.job in self.outstanding else None
+            self.outstanding.discard(event.job)
+        else:
+            seen = event
+        self.cursor = max(self.cursor, event.cursor)
+        return seen
+
+    def _reply(self, line: bytes, items: list[Item]) -> None:
+        word, _, text = line.decode().partition(" ")
+        error = None
+        if word == "error":
+            code, _, message = text.partition(" ")
+            error = from_wire(code, message)
+            text = ""
+        elif word != "ok":
+            raise _garbage(line)
+        if not self._pending:
+            if error is None:
+                raise _garbage(line)
+            self.reason = error
+            return
+        request = self._pending.popleft()
+        if request.context is _AUTH:
+            if error is not None:
+                raise error
+        elif request.context is _AGAIN:
+            if error is not None:
+                self._not_again(request, error, items)
+        else:
+            items.append(self._settle(request, text, error))
+
+    def _settle(self, request: Request, text: str, error: JobdError | None) -> Reply:
+        """Note what a reply means for the events to come."""
+        reply = Reply(request, text, error)
+        if error is not None:
+            self.outstanding.difference_update(request.waits)
+        elif request.notified is not None:
+            ids = parse_ids(text)
+            if len(ids) != len(request.notified):
+                raise ValueError("as many ids as jobs")
+            self.outstanding.update(job for job, told in zip(ids, request.notified, strict=True) if told)
+        elif self._stream is not None and request.context is self._stream:
+            self._stream.replied(reply)
+        return reply
+
+    def _not_again(self, request: Request, error: JobdError, items: list[Item]) -> None:
+        """Asked for in bulk, one job that is no longer kept spoils it for all: ask for each by itself."""
+        if isinstance(error, NoSuchJob) and len(request.waits) > 1:
+            for job in request.waits:
+                self.send(Request("wait", str(job), waits=(job,), context=_AGAIN))
+            return
+        self.outstanding.difference_update(request.waits)
+        items.extend(Forgotten(job, error) for job in request.waits)
+
+
+def _garbage(line: bytes) -> ConnectionProblem:
+    shown = line[:60].decode("utf-8", "replace")
+    return ConnectionProblem(f"what answers at this address is not jobd: it sent {shown!r}; check the URL")
