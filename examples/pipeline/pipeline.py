@@ -164,7 +164,7 @@ def run_pipeline(client: jobd.Client, modules: dict[str, Path], work: Path) -> d
 
 def check(modules: dict[str, Path], work: Path, totals: dict[str, int]) -> None:
     """Compute the same here and now, without jobd, and compare."""
-    expected = {}
+    expected: dict[str, dict[str, Any]] = {}
     for name, source in modules.items():
         content = source.read_bytes()
         compressed = (work / "results" / f"{name}.gz").read_bytes()

@@ -3,6 +3,7 @@
 import json
 import tokenize
 from pathlib import Path
+from typing import Any
 
 
 def count(source: str, target: str) -> int:
@@ -16,7 +17,7 @@ def count(source: str, target: str) -> int:
 def merge(results: str, names: list[str], target: str) -> dict[str, int]:
     """Gather what the other jobs have written into one file; return its totals."""
     folder = Path(results)
-    merged = {
+    merged: dict[str, dict[str, Any]] = {
         name: {
             "sha256": (folder / f"{name}.sha256").read_text().split()[0],
             "compressed": (folder / f"{name}.gz").stat().st_size,
