@@ -123,6 +123,19 @@ class Returned:
 
 
 @attrs.define(slots=True, eq=False)
+class Long:
+    """A call proved to take long: it takes a whole place from now on, and nothing shares it."""
+
+    job_id: int
+    attempt: int
+
+
+@attrs.define(slots=True, eq=False)
+class Stopping:
+    """The daemon stops: start nothing more."""
+
+
+@attrs.define(slots=True, eq=False)
 class Capacity:
     """
     What the pool has room for.
@@ -158,6 +171,8 @@ Event = (
     | Disconnected
     | Finished
     | Returned
+    | Long
+    | Stopping
     | Capacity
     | Pruned
     | Tick

@@ -116,6 +116,8 @@ class Scheduler:
             events.Drain: self._drain,
             events.InputEnded: self._input_ended,
             events.Disconnected: self._disconnected,
+            events.Long: self._long,
+            events.Stopping: self._stopping,
             events.Capacity: self._set_capacity,
             events.Pruned: self._pruned,
             events.Tick: self._tick,
@@ -447,6 +449,12 @@ class Scheduler:
         queue.add(job, first=True)
         out.append(Update(job))
 
+    def _long(self, event: events.Long, now: Now, out: list[Action]) -> None:
+        job = self._current(event.job_id, event.attempt, out)
+        if job is not None and job.cost < UNIT:
+            self.used += UNIT - job.cost
+            job.cost = UNIT
+
     # Endings.
 
     def _end(self, job: Job, state: State, outcome: bytes, now: Now, out: list[Action]) -> None:
@@ -621,6 +629,9 @@ class Scheduler:
     def _drain(self, event: events.Drain, now: Now, out: list[Action]) -> None:
         self.draining = True
         out.append(Reply(event.conn, event.tag, b"%d" % self.running))
+
+    def _stopping(self, event: events.Stopping, now: Now, out: list[Action]) -> None:
+        self.draining = self._halted = True
 
     def _set_capacity(self, event: events.Capacity, now: Now, out: list[Action]) -> None:
         self.capacity = event.cpus * UNIT

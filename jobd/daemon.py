@@ -1,0 +1,369 @@
+"""
+The only performer: events go to the scheduler, its actions to the store, the
+pool and the sessions, in their order, and nothing is said or started before
+what stands before it is kept.
+
+    event -> scheduler -> actions, gathered over a turn of the reactor
+                            |
+          changes to keep: one batch, one commit; the next turn's gather meanwhile
+                            |
+          then, in order: replies, starts, announcements
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from jobd import actions, events, wire
+from jobd.actions import Action
+from jobd.alarm import Clock, Timer
+from jobd.errors import Full, StoreError
+from jobd.events import Event, Now
+from jobd.job import WORDS, Job, State
+from jobd.pool import Pool
+from jobd.scheduler import Scheduler
+from jobd.store import KeptEvent, Pruned, Reader, Store
+
+T = TypeVar("T")
+
+KEPT = (actions.Insert, actions.Update, actions.KeepGroupEvent, actions.KeepQueue)
+
+RETRY_FULL = 1.0
+"""Seconds between two tries to keep a batch for which there was no room."""
+
+PRUNE_EVERY = 3600.0
+"""Seconds between two looks for jobs that are too old to be kept."""
+
+LOG_FULL = 60.0
+"""Seconds between two lines in the log while there is no room."""
+
+
+class Listener(Protocol):
+    """A connection, as the daemon sees it: it speaks, and is told when the turn is over."""
+
+    def send(self, line: bytes) -> None:
+        """Lines for the client. They may gather until L{flush}."""
+
+    def answer(self, line: bytes) -> None:
+        """The reply line of the oldest request without one."""
+
+    def flush(self) -> None:
+        """The turn is over: let go what has gathered."""
+
+    def finish(self) -> None:
+        """It is owed nothing more, and has ended its input."""
+
+    def hold(self, by: int) -> None:
+        """Count what is still being looked up for it: it is not finished before that is told."""
+
+
+class Watcher(Protocol):
+    """Gets every announcement, and progress if it wants it."""
+
+    def announced(self, cursor: int, job_id: int, line: bytes) -> None: ...
+
+    def progressed(self, job_id: int, line: bytes) -> None: ...
+
+
+class Perform(Protocol):
+    """Something else to be done at this place among the actions."""
+
+    def __call__(self) -> None: ...
+
+
+class Daemon:
+    """
+    @param turn: calls a function once the current turn of the reactor is over, as C{callFromThread}.
+    @param broken: called with the error when the store has failed: nothing can be promised any more.
+    @param halted: called once the daemon is drained.
+    @ivar announced: the newest cursor that was told to anybody.
+    @ivar progress: what running jobs last said of their progress, JSON.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        store: Store,
+        pool: Pool,
+        clock: Clock,
+        turn: Callable[..., object],
+        broken: Callable[[Exception], None],
+        halted: Callable[[], None],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.scheduler = scheduler
+        self.store = store
+        self.pool = pool
+        self.clock = clock
+        self.listeners: dict[int, Listener] = {}
+        self.watchers: set[Watcher] = set()
+        self.announced = 0
+        self.progress: dict[int, bytes] = {}
+        self.full = False
+        self.forgotten: Callable[[list[Pruned]], None] = lambda gone: None
+        self._turn, self._broken, self._halted, self._wall = turn, broken, halted, wall
+        self._gathered: list[Action | Perform] = []
+        self._committing = False
+        self._turning = False
+        self._dirty: set[Listener] = set()
+        self._alarm: Timer | None = None
+        self._alarm_at: float | None = None
+        self._full_logged = float("-inf")
+        self._keep: tuple[int, float] = (0, 0.0)
+        self._ended_since = 0
+        self._perform_one: dict[type, Callable[[Any], None]] = {
+            actions.Reply: self._reply,
+            actions.Refuse: self._refuse,
+            actions.Start: self._start,
+            actions.Kill: self._kill,
+            actions.Announce: self._announce,
+            actions.Recall: self._recall,
+            actions.RecallGroup: self._recall_group,
+            actions.Close: self._close,
+            actions.Halt: lambda action: self._halted(),
+            actions.Note: lambda action: self.log.info("{text}", text=action.text),
+        }
+
+    def open(self, lost: Callable[[Job], bytes]) -> None:
+        """
+        Read the store, begin the pool, and settle what was running when the last daemon ended.
+
+        @param lost: the outcome of such a job.
+        @raise StoreError: the store cannot be read.
+        """
+        snapshot = self.store.open()
+        running = self.scheduler.restore(snapshot, self.now())
+        self.announced = self.scheduler.cursor
+        self._ended_since = len(self.scheduler.ended)
+        for job in running:
+            self.handle(events.Finished(job.id, job.attempt, State.LOST, lost(job)))
+        self.pool.open(self.handle, self.progressed)
+
+    def now(self) -> Now:
+        return Now(self.clock.seconds(), self._wall())
+
+    # In.
+
+    def handle(self, event: Event) -> None:
+        """Something has happened."""
+        self.gather(self.scheduler.handle(event, self.now()))
+
+    def gather(self, found: list[Action] | list[Perform]) -> None:
+        """These are to be done, after all that was gathered before."""
+        self._gathered.extend(found)
+        if not self._turning:
+            self._turning = True
+            self._turn(self._end_turn)
+
+    def settled(self) -> Deferred[None]:
+        """Fires once all that has been gathered up to now is kept and done."""
+        done: Deferred[None] = Deferred()
+        self.gather([lambda: done.callback(None)])
+        return done
+
+    def read(self, ask: Callable[[Reader], T]) -> Deferred[T]:
+        """Ask the store."""
+        answer: Deferred[T] = Deferred()
+
+        def done(found: T | Exception) -> None:
+            if isinstance(found, Exception):
+                answer.errback(found)
+            else:
+                answer.callback(found)
+
+        self.store.read(ask, done)
+        return answer
+
+    # A turn.
+
+    def _end_turn(self) -> None:
+        self._turning = False
+        if self._committing or not self._gathered:
+            return
+        gathered, self._gathered = self._gathered, []
+        kept = [action for action in gathered if isinstance(action, KEPT)]
+        if kept:
+            self._committing = True
+            self._commit(kept, [action for action in gathered if not isinstance(action, KEPT)])
+        else:
+            self._perform(gathered)
+
+    def _commit(self, kept: list[Any], rest: list[Action | Perform]) -> None:
+        def done(problem: Exception | None) -> None:
+            if problem is None:
+                self._committing = self.full = False
+                self._perform(rest)
+                if self._gathered and not self._turning:
+                    self._end_turn()
+            elif isinstance(problem, Full):
+                self._no_room(problem)
+                self.clock.callLater(RETRY_FULL, self._commit, kept, rest)
+            else:
+                self._broken(problem if isinstance(problem, StoreError) else StoreError(f"the job store failed: {problem!r}"))
+
+        self.store.commit(kept, done)
+
+    def _no_room(self, problem: Full) -> None:
+        self.full = True
+        if self.clock.seconds() - self._full_logged >= LOG_FULL:
+            self._full_logged = self.clock.seconds()
+            self.log.error("{problem}; submissions are refused until there is", problem=problem)
+
+    def _perform(self, rest: list[Action | Perform]) -> None:
+        perform = self._perform_one
+        for action in rest:
+            try:
+                perform.get(type(action), _call)(action)
+            except Exception:
+                self.log.failure("could not do {action}", action=action)
+        self.pool.flush()
+        dirty, self._dirty = self._dirty, set()
+        for listener in dirty:
+            listener.flush()
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        due = self.scheduler.next_deadline()
+        if due == self._alarm_at:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._alarm_at = due
+        if due is not None:
+            self._alarm = self.clock.callLater(max(0.0, due - self.clock.seconds()), self._tick)
+
+    def _tick(self) -> None:
+        self._alarm = self._alarm_at = None
+        self.handle(events.Tick())
+
+    # Out.
+
+    def say(self, conn: int, line: bytes) -> None:
+        """An event line for a connection, if it is still there."""
+        listener = self.listeners.get(conn)
+        if listener is not None:
+            listener.send(line)
+            self._dirty.add(listener)
+
+    def _reply(self, action: actions.Reply) -> None:
+        listener = self.listeners.get(action.conn)
+        if listener is not None:
+            listener.answer(wire.ok(action.tag, action.text))
+            self._dirty.add(listener)
+
+    def _refuse(self, action: actions.Refuse) -> None:
+        listener = self.listeners.get(action.conn)
+        if listener is not None:
+            listener.answer(wire.error(action.tag, action.error))
+            self._dirty.add(listener)
+
+    def _start(self, action: actions.Start) -> None:
+        self.pool.start(action)
+
+    def _kill(self, action: actions.Kill) -> None:
+        self.pool.kill(action)
+
+    def _announce(self, action: actions.Announce) -> None:
+        self.announced = action.cursor
+        line = event_line(action.cursor, action.job_id, action.state, action.outcome)
+        for conn in action.conns:
+            self.say(conn, line)
+        for watcher in self.watchers:
+            watcher.announced(action.cursor, action.job_id, line)
+        if self.progress:
+            self.progress.pop(action.job_id, None)
+        self._ended_since += 1
+        if self._keep[0] and self._ended_since > self._keep[0] * 1.1 + 100:
+            self.prune()
+
+    def progressed(self, job_id: int, attempt: int, json: bytes) -> None:
+        """A running attempt has said how far it is. One that is over is not listened to."""
+        job = self.scheduler.jobs.get(job_id)
+        if job is None or job.state is not State.RUNNING or job.attempt != attempt:
+            return
+        self.progress[job_id] = json
+        line = wire.event(0, job_id, "progress", json)
+        for watcher in self.watchers:
+            watcher.progressed(job_id, line)
+
+    def _recall(self, action: actions.Recall) -> None:
+        self._tell_again(action.conn, lambda reader: reader.finishes(action.ids))
+
+    def _recall_group(self, action: actions.RecallGroup) -> None:
+        def ask(reader: Reader) -> list[KeptEvent]:
+            event = reader.group_event(action.group)
+            return [] if event is None else [event]
+
+        self._tell_again(action.conn, ask)
+
+    def _tell_again(self, conn: int, ask: Callable[[Reader], list[KeptEvent]]) -> None:
+        listener = self.listeners.get(conn)
+        if listener is None:
+            return
+        listener.hold(1)
+
+        def tell(found: list[KeptEvent]) -> None:
+            for event in found:
+                listener.send(kept_line(event))
+            listener.flush()
+            listener.hold(-1)
+
+        self.read(ask).addCallback(tell).addErrback(lambda failure: self.log.failure("could not recall", failure))
+
+    def _close(self, action: actions.Close) -> None:
+        listener = self.listeners.get(action.conn)
+        if listener is not None:
+            listener.finish()
+
+    # Keeping house.
+
+    def keep(self, number: int, age: float) -> None:
+        """Keep that many ended jobs at most, and none that ended more than C{age} seconds ago."""
+        self._keep = number, age
+        self.prune()
+
+    def prune(self) -> None:
+        self._ended_since = min(self._ended_since, self._keep[0])
+        before = self._wall() - self._keep[1]
+        self.store.prune(self._keep[0], before, self._pruned)
+
+    def prune_regularly(self) -> Timer:
+        """Look for old jobs now and every hour. Returns the timer of the first hour."""
+        self.prune()
+        return self.clock.callLater(PRUNE_EVERY, self.prune_regularly)
+
+    def _pruned(self, gone: list[Pruned] | Exception) -> None:
+        if isinstance(gone, Exception):
+            self.log.error("old jobs could not be removed: {problem}", problem=gone)
+        elif gone:
+            self.handle(events.Pruned([one.id for one in gone]))
+            self.forgotten(gone)
+
+    async def close(self) -> None:
+        """Start nothing more, end what runs, keep all that follows from it, and let go of the store."""
+        self.handle(events.Stopping())
+        await self.pool.close()
+        await self.settled()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self.store.close()
+
+
+def _call(action: Perform) -> None:
+    action()
+
+
+def event_line(cursor: int, job_id: int, state: State | None, outcome: bytes) -> bytes:
+    return wire.event(cursor, job_id, "group" if state is None else WORDS[state], outcome)
+
+
+def kept_line(event: KeptEvent) -> bytes:
+    return event_line(event.cursor, event.job_id, event.state, event.json)

@@ -1,0 +1,225 @@
+"""The pool of this machine's processes: call workers, one io worker, one runner of commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from jobd import wire
+from jobd.actions import Kill, Start
+from jobd.alarm import Clock, Timer
+from jobd.events import Capacity, Finished, Long, Returned
+from jobd.job import Lane, State
+from jobd.pool import Report
+from jobd.pool.depth import Depth
+from jobd.pool.worker import Attempt, Worker
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorProcess
+
+PROGRAMS = {Lane.COMMAND: "jobd.worker.runner", Lane.CPU: "jobd.worker.call", Lane.IO: "jobd.worker.io"}
+
+OVERDUE = 2.0
+"""Seconds after a grace period when a worker that did not end its call itself is killed."""
+
+PAUSE = 1.0
+"""Seconds before a worker is started anew that died before it was ready."""
+
+STOP = 30.0
+"""Seconds for the workers to end everything when the daemon stops; then they are killed."""
+
+
+class ProcessPool:
+    """
+    @param cpus: places for work that needs a processor, and the number of call workers.
+    @param output: the folder for the jobs' output.
+    @param environment: of the workers, and so of the jobs.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, reactor: IReactorProcess, clock: Clock, cpus: int, output: str, environment: Mapping[str, str]
+    ) -> None:
+        self._reactor = reactor
+        self._clock = clock
+        self._cpus = cpus
+        self._output = output
+        self._environment = dict(environment)
+        self._workers: dict[Lane, list[Worker]] = {lane: [] for lane in Lane}
+        self._waiting: dict[Lane, list[Start]] = {lane: [] for lane in Lane}
+        self._of: dict[Attempt, Worker] = {}
+        self._touched: set[Worker] = set()
+        self._depth = Depth()
+        self._stopping = False
+        self._gone: Deferred[None] = Deferred()
+        self._timers: set[Timer] = set()
+        self._report: Callable[[Report], None]
+        self._progress: Callable[[int, int, bytes], None]
+
+    def open(self, report: Callable[[Report], None], progress: Callable[[int, int, bytes], None]) -> None:
+        self._report, self._progress = report, progress
+        for lane, count in ((Lane.COMMAND, 1), (Lane.CPU, self._cpus), (Lane.IO, 1)):
+            for _ in range(count):
+                self._spawn(lane)
+        report(Capacity(self._cpus, 1))
+
+    def _spawn(self, lane: Lane) -> None:
+        worker = Worker(self._clock, self._ended, self._returned, self._progress, lambda worker: self._lost(lane, worker))
+        self._workers[lane].append(worker)
+        waiting, self._waiting[lane] = self._waiting[lane], []
+        program = [sys.executable, "-m", PROGRAMS[lane], "--output", self._output]
+        self._reactor.spawnProcess(worker, sys.executable, program, env=self._environment)
+        for start in waiting:
+            self.start(start)
+        self.flush()
+
+    # What is asked of it.
+
+    def start(self, start: Start) -> None:
+        worker = self._choose(start.lane)
+        if worker is None:
+            self._waiting[start.lane].append(start)
+            return
+        self._of[start.job_id, start.attempt] = worker
+        worker.give(start.job_id, start.attempt, start.spec)
+        self._touched.add(worker)
+
+    def _choose(self, lane: Lane) -> Worker | None:
+        """The one with the least to do that is not in a long job."""
+        workers = self._workers[lane]
+        if len(workers) < 2:
+            return workers[0] if workers else None
+        return min(workers, key=lambda worker: (worker.closing, worker.slow, len(worker.inflight)))
+
+    def kill(self, kill: Kill) -> None:
+        worker = self._of.get((kill.job_id, kill.attempt))
+        if worker is None:
+            self._take_back(lambda start: (start.job_id, start.attempt) == (kill.job_id, kill.attempt))
+            return
+        worker.ask_to_end(kill.job_id, kill.attempt, kill.grace)
+        self._touched.add(worker)
+        if kill.lane is Lane.CPU:
+            worker.closing = True
+            self._after(kill.grace + OVERDUE, self._overdue, worker, (kill.job_id, kill.attempt))
+
+    def _take_back(self, which: Callable[[Start], bool]) -> None:
+        """Report as returned what still waits for a worker."""
+        for lane, starts in self._waiting.items():
+            back = [start for start in starts if which(start)]
+            self._waiting[lane] = [start for start in starts if start not in back]
+            for start in back:
+                self._report(Returned(start.job_id, start.attempt))
+
+    def _after(self, delay: float, function: Callable[..., None], *args: Any) -> None:
+        def due() -> None:
+            self._timers.discard(timer)
+            function(*args)
+
+        timer = self._clock.callLater(delay, due)
+        self._timers.add(timer)
+
+    def _overdue(self, worker: Worker, attempt: Attempt) -> None:
+        # Only if it is this very call that keeps the worker: those behind it have not begun.
+        if next(iter(worker.inflight), None) == attempt:
+            worker.kill()
+
+    def flush(self) -> None:
+        for worker in self._touched:
+            worker.flush()
+        self._touched.clear()
+
+    def close(self) -> Deferred[None]:
+        self._stopping = True
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self._take_back(lambda start: True)
+        workers = [worker for group in self._workers.values() for worker in group]
+        for worker in workers:
+            worker.finish()
+            if worker in self._workers[Lane.CPU] and worker.inflight:
+                worker.kill()
+        if workers:
+            self._after(STOP, lambda: [worker.kill() for worker in workers])
+        else:
+            self._gone.callback(None)
+        return self._gone
+
+    # What it is told by its workers.
+
+    def _ended(self, worker: Worker, attempt: Attempt, state: State, wall: float, outcome: bytes) -> None:
+        del self._of[attempt]
+        if self._stopping and state is not State.SUCCEEDED:
+            self._report(Returned(*attempt))
+            return
+        if not worker.inflight:
+            worker.slow = worker.closing = False
+        self._report(Finished(*attempt, state, outcome))
+        if worker in self._workers[Lane.CPU] and self._depth.ended(wall):
+            self._report(Capacity(self._cpus, self._depth.value))
+
+    def _returned(self, worker: Worker, attempt: Attempt) -> None:
+        del self._of[attempt]
+        if not worker.slow and worker.inflight and worker in self._workers[Lane.CPU]:
+            worker.slow = True
+            self._report(Long(*next(iter(worker.inflight))))
+        self._report(Returned(*attempt))
+
+    def _lost(self, lane: Lane, worker: Worker) -> None:
+        """
+        A worker is gone. Calls run in the order they were given, and each is reported as soon
+        as it has ended: of those not reported only the first can have begun.
+        """
+        self._workers[lane].remove(worker)
+        self._touched.discard(worker)
+        orderly = self._stopping or not worker.ready
+        for place, attempt in enumerate(list(worker.inflight)):
+            del self._of[attempt]
+            if orderly or (lane is Lane.CPU and place):
+                self._report(Returned(*attempt))
+            else:
+                self._report(Finished(*attempt, State.LOST, lost_outcome(worker, attempt[1])))
+        worker.inflight.clear()
+        if self._stopping:
+            self._check_stopped()
+            return
+        self.log.warn("worker {pid} for {lane} {status}; another takes its place", pid=worker.pid, lane=lane.name, status=worker.status)
+        if worker.ready:
+            self._spawn(lane)
+        else:
+            # What is started meanwhile waits for it.
+            self._after(PAUSE, self._spawn, lane)
+
+    def _check_stopped(self) -> None:
+        if not any(self._workers.values()) and not self._gone.called:
+            for timer in self._timers:
+                timer.cancel()
+            self._gone.callback(None)
+
+    # What others want to know.
+
+    def stats(self) -> dict[str, Any]:
+        return {
+            "workers": {lane.name.lower(): [worker.pid for worker in group] for lane, group in self._workers.items()},
+            "depth": self._depth.value,
+        }
+
+    def live_output(self, job_id: int, attempt: int, stream: str) -> str | None:
+        worker = self._of.get((job_id, attempt))
+        if worker is None or worker not in self._workers[Lane.CPU]:
+            return None
+        suffix = "out" if stream == "stdout" else "err"
+        return os.path.join(self._output, f".call-{worker.pid}.{suffix}")
+
+
+def lost_outcome(worker: Worker, attempt: int) -> bytes:
+    outcome: dict[str, Any] = {"attempt": attempt, "error": f"its worker {worker.status or 'ended'}"}
+    if worker.signal:
+        outcome["signal"] = worker.signal
+    return wire.to_json(outcome)

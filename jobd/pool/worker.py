@@ -1,0 +1,163 @@
+"""One worker process, seen from the daemon: the other end of L{jobd.worker.link}."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twisted.internet.error import ProcessTerminated
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from jobd.alarm import Clock, Timer
+from jobd.job import BY_WORD, State
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IProcessTransport
+
+DRAIN = 1.0
+"""Seconds to read what a dead worker had written, while something it started holds its pipe open."""
+
+Attempt = tuple[int, int]
+"""A job's id and the number of its attempt."""
+
+
+class Worker(ProcessProtocol):
+    """
+    @ivar inflight: the attempts it was given that it has not reported, in their order.
+    @ivar slow: it is known to be in a long job, and is given nothing more.
+    @ivar closing: it is to end; it is given nothing more.
+    """
+
+    log = Logger()
+    transport: IProcessTransport
+
+    def __init__(
+        self,
+        clock: Clock,
+        ended: Callable[[Worker, Attempt, State, float, bytes], None],
+        returned: Callable[[Worker, Attempt], None],
+        progress: Callable[[int, int, bytes], None],
+        gone: Callable[[Worker], None],
+    ) -> None:
+        self.inflight: dict[Attempt, None] = {}
+        self.slow = False
+        self.closing = False
+        self.ready = False
+        self.pid = 0
+        self.status = ""
+        self.signal = ""
+        self._clock = clock
+        self._ended, self._returned, self._progress, self._gone = ended, returned, progress, gone
+        self._lines: list[bytes] = []
+        self._tail = b""
+        self._exited = False
+        self._drain: Timer | None = None
+
+    # To the worker.
+
+    def give(self, job_id: int, attempt: int, spec: bytes) -> None:
+        self.inflight[job_id, attempt] = None
+        self._lines.append(b"S %d %d %s\n" % (job_id, attempt, spec))
+
+    def ask_to_end(self, job_id: int, attempt: int, grace: float) -> None:
+        self._lines.append(b"C %d %d %f\n" % (job_id, attempt, grace))
+
+    def flush(self) -> None:
+        if self._lines:
+            self.transport.write(b"".join(self._lines))
+            self._lines = []
+
+    def finish(self) -> None:
+        """Close its link: it ends everything and then itself."""
+        self.closing = True
+        self.flush()
+        self.transport.closeStdin()
+
+    def kill(self) -> None:
+        """End it at once, and what its calls have started with it: it leads a process group."""
+        if self._exited:
+            return
+        try:
+            if sys.platform != "win32" and self.pid and os.getpgid(self.pid) == self.pid:
+                os.killpg(self.pid, signal.SIGKILL)
+            else:
+                self.transport.signalProcess("KILL")
+        except OSError as problem:
+            self.log.info("worker {pid} could not be killed: {problem}", pid=self.pid, problem=problem)
+
+    # From the worker.
+
+    def connectionMade(self) -> None:
+        self.pid = self.transport.pid or 0
+
+    def outReceived(self, data: bytes) -> None:
+        lines = data.split(b"\n")
+        if self._tail:
+            lines[0] = self._tail + lines[0]
+        self._tail = lines.pop()
+        for line in lines:
+            try:
+                self._received(line)
+            except (ValueError, KeyError, IndexError):
+                self.log.error("worker {pid} said what it should not: {line}", pid=self.pid, line=line[:200])
+
+    def _received(self, line: bytes) -> None:
+        kind = line[:2]
+        if kind == b"D ":
+            _, job_id, attempt, word, wall, outcome = line.split(b" ", 5)
+            done = int(job_id), int(attempt)
+            del self.inflight[done]
+            self._ended(self, done, BY_WORD[word.decode()], float(wall), outcome)
+        elif kind == b"R ":
+            _, job_id, attempt = line.split(b" ")
+            back = int(job_id), int(attempt)
+            del self.inflight[back]
+            self._returned(self, back)
+        elif kind == b"P ":
+            _, job_id, attempt, json = line.split(b" ", 3)
+            self._progress(int(job_id), int(attempt), json)
+        elif kind == b"L ":
+            self.log.info("worker {pid}: {text}", pid=self.pid, text=line[2:].decode("utf-8", "replace"))
+        elif kind == b"H ":
+            self.ready = True
+        else:
+            raise ValueError(line)
+
+    def errReceived(self, data: bytes) -> None:
+        for line in data.decode("utf-8", "replace").splitlines():
+            self.log.warn("worker {pid}: {text}", pid=self.pid, text=line)
+
+    # Its end.
+
+    def processExited(self, reason: Failure) -> None:
+        self._exited = True
+        self.status, self.signal = _how(reason)
+        self._drain = self._clock.callLater(DRAIN, self._drained)
+
+    def processEnded(self, reason: Failure) -> None:
+        if self._drain is not None:
+            self._drain.cancel()
+            self._drain = None
+            self._gone(self)
+
+    def _drained(self) -> None:
+        """Something that the worker left behind holds its pipes: what it wrote itself has long been read."""
+        self._drain = None
+        self.transport.loseConnection()
+        self._gone(self)
+
+
+def _how(reason: Failure) -> tuple[str, str]:
+    """What a process ended with, in words, and the signal's name if it was one."""
+    problem = reason.value
+    if isinstance(problem, ProcessTerminated):
+        if problem.signal:
+            name = signal.Signals(problem.signal).name
+            return f"was killed by {name}", name
+        return f"ended with exit code {problem.exitCode}", ""
+    return "ended", ""
