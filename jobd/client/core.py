@@ -116,8 +116,11 @@ class Stream(Protocol):
         """The event as the user is to see it, or None if it was seen before."""
 
 
+# The contexts of the core's own requests.
 _AUTH = object()
 _AGAIN = object()
+_STREAM = object()
+_OWN = (_AUTH, _AGAIN, _STREAM)
 
 
 class Core:
@@ -173,7 +176,7 @@ class Core:
             self.send(Request("auth", self._token, context=_AUTH))
         if self._stream is not None:
             for request in self._stream.requests():
-                request.context = self._stream
+                request.context = _STREAM
                 self.send(request)
         asked: set[int] = set()
         for request in later:
@@ -193,9 +196,9 @@ class Core:
         self._held = 0
         self._out.clear()
         pending, self._pending = self._pending, deque()
-        mine = [request for request in pending if request.context not in (_AUTH, _AGAIN, self._stream)]
-        self._later[:0] = [request for request in mine if request.again]
-        return [request for request in mine if not request.again]
+        theirs = [request for request in pending if not any(request.context is own for own in _OWN)]
+        self._later[:0] = [request for request in theirs if request.again]
+        return [request for request in theirs if not request.again]
 
     def abandon(self) -> list[Request]:
         """Give up for good: every request that has no reply, and nothing is outstanding any more."""
@@ -290,7 +293,7 @@ class Core:
             if len(ids) != len(request.notified):
                 raise ValueError("as many ids as jobs")
             self.outstanding.update(job for job, told in zip(ids, request.notified, strict=True) if told)
-        elif self._stream is not None and request.context is self._stream:
+        elif self._stream is not None and request.context is _STREAM:
             self._stream.replied(reply)
         return reply
 
