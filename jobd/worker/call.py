@@ -26,8 +26,8 @@ from jobd.worker.current import Report
 from jobd.worker.link import Link
 from jobd.worker.modules import Folders, Modules
 from jobd.worker.outcome import Ended, Usage, children_time, done, failed, process_usage
-from jobd.worker.output import Printed
 from jobd.worker.results import CallSpec, decode_spec, invoke, raised, returned, run_coroutine
+from jobd.worker.scratch import Printed
 from jobd.worker.startup import begin
 from jobd.worker.watchdog import Watchdog
 
@@ -44,6 +44,7 @@ class CallWorker:
     @ivar begun: how many jobs have begun or ended: a changed number tells the
         watchdog that this is not the job it was looking at.
     @ivar halt: begin no more jobs.
+    @ivar printed: what the calls write to standard output and error.
     """
 
     def __init__(self, link: Link, output: str) -> None:
@@ -54,7 +55,7 @@ class CallWorker:
         self.halt = False
         self._modules = Modules()
         self._folders = Folders(self._modules)
-        self._printed = Printed(output, link.log)
+        self.printed = Printed(output, link.log)
         self._watchdog = Watchdog(self)
         self._used = process_usage()
         self._children = children_time()
@@ -73,7 +74,7 @@ class CallWorker:
                     continue
                 self._run(line)
         finally:
-            self._printed.discard()
+            self.printed.discard()
 
     def _run(self, line: bytes) -> None:
         _, job, attempt, text = line.split(b" ", 3)
@@ -81,7 +82,7 @@ class CallWorker:
         self.begun += 1
         started = time.monotonic()
         ended = self._perform(job, attempt, text, started)
-        self._printed.collect(int(job), int(attempt))
+        self.printed.collect(int(job), int(attempt))
         wall = time.monotonic() - started
         report = done(job, attempt, ended, wall, self._usage(wall))
         self.current = None

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from jobd.worker.outcome import Ended, members
-from jobd.worker.output import STREAMS, Stream, drop_if_empty, open_output
+from jobd.worker.output import Stream
+from jobd.worker.spool import OwnFile, Spool
 from jobd.worker.startup import home
 
 NOT_FOUND = 127
@@ -63,41 +64,45 @@ class Settings:
 
     def __init__(self, output: str) -> None:
         self.output = output
+        self.spool = Spool(output)
         self.home = home()
         self.environment = dict(os.environ)
 
 
 class Launch:
     """
-    All that is needed to start one command. Whoever made it calls L{close} as
-    soon as the command runs, or will not run.
+    All that is needed to start one command. Whoever made it calls L{started}
+    once the command runs, or L{failed} if it will not.
 
     @ivar arguments: the program as it was named, and its arguments.
     @ivar stdin, stdout, stderr: descriptors; -1 stands for the null device.
+    @ivar own: its own output files; they go back to the spool when it has ended.
     """
 
-    __slots__ = ("_opened", "arguments", "environment", "folder", "stderr", "stdin", "stdout")
+    __slots__ = ("_opened", "_spool", "arguments", "environment", "folder", "own", "stderr", "stdin", "stdout")
 
     def __init__(self, spec: CommandSpec, job: bytes, attempt: bytes, settings: Settings) -> None:
         self.arguments = _arguments(spec)
         self.folder = settings.home if spec.cwd is None else spec.cwd
         self.environment = _environment(spec.env, job, attempt, settings)
+        self.own: list[OwnFile] = []
         self._opened: list[int] = []
+        self._spool = settings.spool
         self.stdin = self.stdout = self.stderr = -1
         try:
             self._open(spec, int(job), int(attempt), settings.output)
         except BaseException:
-            self.close()
+            self.failed()
             raise
 
     def _open(self, spec: CommandSpec, job: int, attempt: int, output: str) -> None:
         if spec.stdin is not None:
             self.stdin = self._keep(self._open_stdin(spec.stdin, output, job))
-        self.stdout = self._open_stream(spec.stdout, "out", output, job, attempt)
+        self.stdout = self._open_stream(spec.stdout, "out", job, attempt)
         if spec.stderr == "&1" or (isinstance(spec.stderr, str) and spec.stderr == spec.stdout):
             self.stderr = self.stdout
         else:
-            self.stderr = self._open_stream(spec.stderr, "err", output, job, attempt)
+            self.stderr = self._open_stream(spec.stderr, "err", job, attempt)
 
     def _keep(self, descriptor: int) -> int:
         self._opened.append(descriptor)
@@ -123,17 +128,17 @@ class Launch:
             raise trouble(problem, "the text for stdin cannot be kept") from problem
         return descriptor
 
-    def _open_stream(
-        self, where: str | None | msgspec.UnsetType, stream: Stream, output: str, job: int, attempt: int
-    ) -> int:
+    def _open_stream(self, where: str | None | msgspec.UnsetType, stream: Stream, job: int, attempt: int) -> int:
         if where is None:
             return -1
         if isinstance(where, str):
             return self._keep(self._open_file(where, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, f"std{stream}"))
         try:
-            return self._keep(open_output(output, job, attempt, stream))
+            file = self._spool.make(job, attempt, stream)
         except OSError as problem:
             raise trouble(problem, f"the file for its std{stream} cannot be made") from problem
+        self.own.append(file)
+        return file.descriptor
 
     def _open_file(self, path: str, flags: int, what: str) -> int:
         path = os.path.join(self.folder, path)
@@ -148,8 +153,19 @@ class Launch:
             os.set_blocking(descriptor, True)
         return descriptor
 
-    def close(self) -> None:
-        """Close the descriptors that were opened for the command."""
+    def started(self) -> None:
+        """The command runs, with copies of the descriptors."""
+        self._close()
+        for file in self.own:
+            self._spool.started(file)
+
+    def failed(self) -> None:
+        """The command could not be started."""
+        self._close()
+        for file in self.own:
+            self._spool.ended(file, reuse=True)
+
+    def _close(self) -> None:
         while self._opened:
             os.close(self._opened.pop())
 
@@ -241,10 +257,3 @@ def outcome_of(finish: Finish, left: int = 0, error: str | None = None) -> Ended
     extra: dict[str, Any] = {"signal": finish.signal, "left": left or None, "error": error}
     state = b"failed" if finish.exit_code else b"succeeded"
     return Ended(state, finish.exit_code, members(**extra))
-
-
-def drop_empty_output(spec: CommandSpec, job: bytes, attempt: bytes, settings: Settings) -> None:
-    """Remove those of the attempt's own files to which nothing was written."""
-    for stream, where in zip(STREAMS, (spec.stdout, spec.stderr), strict=True):
-        if where is msgspec.UNSET:
-            drop_if_empty(settings.output, int(job), int(attempt), stream)

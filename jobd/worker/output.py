@@ -1,29 +1,37 @@
 """
-Where the output of jobs goes.
+Where the output of jobs is.
 
 Each attempt has two files, C{FOLDER/<id // 1000>/<id>.<attempt>.out} and
-C{.err}. A missing file is an empty one: silent jobs leave none behind.
+C{.err}. A missing file is an empty one: silent jobs leave none behind. While a
+job runs its files are there already and grow (those of a call from a few
+hundredths of a second on), so they can be followed; L{read_output} is the way to read them.
 
-A command writes straight into its own files. Calls share their worker's
-descriptors 1 and 2, and most of them print nothing: so these lead to a
-scratch file of the worker, which is renamed to the job's own name after a job
-that has written something. Until then L{live_output_path} is where the output
-of a running call can be followed, and after a worker has died L{claim_output}
-gives it to the job that was running.
+An empty file may be given another name and used for another job: see
+L{jobd.worker.spool} and L{jobd.worker.scratch}, which write them.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Stream = Literal["out", "err"]
 STREAMS: tuple[Stream, Stream] = ("out", "err")
 
-_APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+_APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY
+
+
+class Part(NamedTuple):
+    """
+    A part of an output.
+
+    @ivar size: how many bytes there are in all, so far.
+    """
+
+    data: bytes
+    size: int
 
 
 def output_path(folder: str, job: int, attempt: int, stream: Stream) -> str:
@@ -31,33 +39,62 @@ def output_path(folder: str, job: int, attempt: int, stream: Stream) -> str:
     return f"{folder}{os.sep}{job // 1000}{os.sep}{job}.{attempt}.{stream}"
 
 
-def live_output_path(folder: str, pid: int, stream: Stream) -> str:
-    """Where the call that the worker C{pid} is running just now writes to."""
+def read_output(path: str, start: int, limit: int) -> Part:
+    """
+    At most C{limit} bytes of an output from the byte C{start} on (negative:
+    from the end). A missing file is empty. Raises L{OSError}.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _BINARY)
+    except FileNotFoundError:
+        return Part(b"", 0)
+    try:
+        opened = os.fstat(descriptor)
+        begin = start if start >= 0 else max(0, opened.st_size + start)
+        os.lseek(descriptor, begin, os.SEEK_SET)
+        data = os.read(descriptor, limit)
+        # An empty file may have become that of another job since it was opened. It
+        # gets its new name before that job begins: if the old one still holds, so does what was read.
+        if not _names(path, opened):
+            return Part(b"", 0)
+        return Part(data, max(opened.st_size, begin + len(data)) if data else opened.st_size)
+    finally:
+        os.close(descriptor)
+
+
+def _names(path: str, status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), status)
+    except FileNotFoundError:
+        return False
+
+
+def scratch_path(folder: str, pid: int, stream: Stream) -> str:
+    """Where a call worker's output goes until it is known which call printed it."""
     return f"{folder}{os.sep}.{pid}.{stream}"
 
 
 def claim_output(folder: str, pid: int, job: int, attempt: int) -> None:
     """Give what a call worker that has died left unfinished to the job it was running."""
     for stream in STREAMS:
-        source = live_output_path(folder, pid, stream)
+        source = scratch_path(folder, pid, stream)
         with suppress(OSError):
             if os.path.getsize(source):
-                _move(source, output_path(folder, job, attempt, stream))
+                move(source, output_path(folder, job, attempt, stream))
 
 
 def discard_scratch(folder: str, pid: int) -> None:
     """Remove the scratch files of a worker that has ended."""
     for stream in STREAMS:
         with suppress(OSError):
-            os.unlink(live_output_path(folder, pid, stream))
+            os.unlink(scratch_path(folder, pid, stream))
 
 
-def open_output(folder: str, job: int, attempt: int, stream: Stream) -> int:
+def open_append(path: str) -> int:
     """
-    A descriptor that appends to this attempt's own file, which is made, readable
-    for the user only. Programs do not inherit it. Raises L{OSError}.
+    A descriptor that appends to the file, which is made, readable for the user
+    only, with its folder. Programs do not inherit it. Raises L{OSError}.
     """
-    path = output_path(folder, job, attempt, stream)
     try:
         return os.open(path, _APPEND, 0o600)
     except FileNotFoundError:
@@ -65,119 +102,10 @@ def open_output(folder: str, job: int, attempt: int, stream: Stream) -> int:
         return os.open(path, _APPEND, 0o600)
 
 
-def drop_if_empty(folder: str, job: int, attempt: int, stream: Stream) -> None:
-    """Remove this attempt's file if nothing was written to it."""
-    path = output_path(folder, job, attempt, stream)
-    with suppress(OSError):
-        if not os.stat(path).st_size:
-            os.unlink(path)
-
-
-def _move(source: str, target: str) -> None:
+def move(source: str, target: str) -> None:
+    """Rename a file, into a folder that is made if need be. Raises L{OSError}."""
     try:
         os.rename(source, target)
     except FileNotFoundError:
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
         os.rename(source, target)
-
-
-class Scratch:
-    """One of a worker's two output descriptors and the file behind it."""
-
-    def __init__(self, folder: str, stream: Stream, descriptor: int, log: Callable[[str], None]) -> None:
-        self._folder = folder
-        self._stream: Stream = stream
-        self._descriptor = descriptor
-        self._log = log
-        self._path = live_output_path(folder, os.getpid(), stream)
-        with suppress(FileNotFoundError):
-            os.unlink(self._path)
-        self._install()
-
-    def _install(self) -> None:
-        scratch = os.open(self._path, _APPEND, 0o600)
-        os.dup2(scratch, self._descriptor)
-        os.close(scratch)
-
-    def collect(self, job: int, attempt: int) -> None:
-        """
-        Make what was written since the last time this attempt's own file. A
-        failure costs that output, not the worker: it is logged.
-        """
-        try:
-            if not os.lseek(self._descriptor, 0, os.SEEK_END):
-                return
-        except OSError:
-            # The call has closed the descriptor or put a pipe in its place.
-            with suppress(OSError):
-                self._install()
-            if not self.written():
-                return
-        try:
-            self._hand_over(output_path(self._folder, job, attempt, self._stream))
-        except OSError as problem:
-            self._log(f"the output of job {job} is lost: {problem}")
-            with suppress(OSError):
-                os.ftruncate(self._descriptor, 0)
-
-    def written(self) -> int:
-        """How many bytes were written since the last L{collect}."""
-        try:
-            return os.lseek(self._descriptor, 0, os.SEEK_END)
-        except OSError:
-            return 0
-
-    def discard(self) -> None:
-        """Remove the file when the worker ends."""
-        with suppress(OSError):
-            os.unlink(self._path)
-
-    if sys.platform == "win32":
-
-        def _hand_over(self, target: str) -> None:
-            # An open file cannot be renamed there.
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            os.lseek(self._descriptor, 0, os.SEEK_SET)
-            with open(target, "ab") as file:
-                while data := os.read(self._descriptor, 1 << 16):
-                    file.write(data)
-            os.ftruncate(self._descriptor, 0)
-
-    else:
-
-        def _hand_over(self, target: str) -> None:
-            _move(self._path, target)
-            self._install()
-
-
-class Printed:
-    """Both scratch files of a worker that runs one call at a time, with C{sys.stdout} and C{sys.stderr} on them."""
-
-    def __init__(self, folder: str, log: Callable[[str], None]) -> None:
-        self._scratches = [Scratch(folder, stream, number, log) for number, stream in enumerate(STREAMS, 1)]
-        self._out = self._err = sys.stdout
-        self._reopen()
-
-    def _reopen(self) -> None:
-        # Line buffered: whoever follows the job sees each line when it is printed.
-        self._out, self._err = (
-            open(number, "w", encoding="utf-8", errors="backslashreplace", newline="\n", buffering=1, closefd=False)
-            for number in (1, 2)
-        )
-        sys.stdout, sys.stderr = self._out, self._err
-
-    def collect(self, job: int, attempt: int) -> None:
-        """Make what was printed since the last time this attempt's output."""
-        try:
-            self._out.flush()
-            self._err.flush()
-        except (OSError, ValueError):
-            self._reopen()
-        sys.stdout, sys.stderr = self._out, self._err
-        for scratch in self._scratches:
-            scratch.collect(job, attempt)
-
-    def discard(self) -> None:
-        """Remove the scratch files when the worker ends."""
-        for scratch in self._scratches:
-            scratch.discard()

@@ -28,21 +28,20 @@ import msgspec
 
 from jobd.worker import tree
 from jobd.worker.command import (
+    NOT_EXECUTABLE,
     CannotStart,
-    CommandSpec,
     Launch,
     NoRoom,
     Settings,
     cannot_execute,
     decode_spec,
-    drop_empty_output,
     find_program,
     finish_of,
-    no_folder,
     outcome_of,
 )
 from jobd.worker.link import Link
 from jobd.worker.outcome import UNKNOWN, Usage, done, failed, usage
+from jobd.worker.spool import OwnFile
 
 assert sys.platform != "win32"
 
@@ -73,20 +72,21 @@ class Command:
 
     @ivar pid: its main process, and its process group and session.
     @ivar main: whether the main process has not been waited for.
+    @ivar own: its own output files.
     @ivar orphans: processes it has left, now children of the runner.
     @ivar cancelled: whether it was told to end.
     @ivar killed: the monotonic time of the first KILL.
     """
 
     __slots__ = (
-        "attempt", "cancelled", "ended", "job", "killed", "left", "main", "orphans", "pid", "returncode", "spec",
+        "attempt", "cancelled", "ended", "job", "killed", "left", "main", "orphans", "own", "pid", "returncode",
         "started", "used",
     )  # fmt: skip
 
-    def __init__(self, job: bytes, attempt: bytes, spec: CommandSpec, pid: int, started: float) -> None:
+    def __init__(self, job: bytes, attempt: bytes, own: list[OwnFile], pid: int, started: float) -> None:
         self.job = job
         self.attempt = attempt
-        self.spec = spec
+        self.own = own
         self.pid = pid
         self.started = started
         self.main = True
@@ -148,6 +148,7 @@ class Runner:
         for pid in self._orphans:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+        self._settings.spool.close()
 
     # Lines.
 
@@ -186,26 +187,24 @@ class Runner:
     def _start(self, job: bytes, attempt: bytes, text: bytes) -> None:
         started = time.monotonic()
         try:
-            spec = decode_spec(text)
-            launch = Launch(spec, job, attempt, self._settings)
+            launch = Launch(decode_spec(text), job, attempt, self._settings)
+            try:
+                pid = self._spawn(launch)
+            except BaseException:
+                launch.failed()
+                raise
         except (CannotStart, msgspec.MsgspecError) as problem:
-            self._refuse(job, attempt, started, problem, None)
-            return
+            exit_code = problem.exit_code if isinstance(problem, CannotStart) else NOT_EXECUTABLE
+            wall = time.monotonic() - started
+            self._send(done(job, attempt, failed(str(problem), exit_code), wall, Usage(0.0, 0.0, 0)))
         except NoRoom as problem:
-            self._postpone(job, attempt, problem, None)
-            return
-        try:
-            pid = self._spawn(launch)
-        except CannotStart as problem:
-            self._refuse(job, attempt, started, problem, spec)
-            return
-        except NoRoom as problem:
-            self._postpone(job, attempt, problem, spec)
-            return
-        finally:
-            launch.close()
-        command = Command(job, attempt, spec, pid, started)
-        self._commands[job, attempt] = self._mains[pid] = command
+            with suppress(OSError):
+                self._link.log(f"job {job.decode()} is handed back: {problem}")
+            self._hand_back(job, attempt)
+        else:
+            launch.started()
+            command = Command(job, attempt, launch.own, pid, started)
+            self._commands[job, attempt] = self._mains[pid] = command
 
     def _spawn(self, launch: Launch) -> int:
         try:
@@ -236,20 +235,6 @@ class Runner:
         finally:
             # Not to keep a folder busy that is to be unmounted.
             os.chdir("/")
-
-    def _refuse(
-        self, job: bytes, attempt: bytes, started: float, problem: Exception, spec: CommandSpec | None
-    ) -> None:
-        exit_code = problem.exit_code if isinstance(problem, CannotStart) else 126
-        drop_empty_output(spec or CommandSpec(), job, attempt, self._settings)
-        ended = failed(str(problem), exit_code)
-        self._send(done(job, attempt, ended, time.monotonic() - started, Usage(0.0, 0.0, 0)))
-
-    def _postpone(self, job: bytes, attempt: bytes, problem: NoRoom, spec: CommandSpec | None) -> None:
-        drop_empty_output(spec or CommandSpec(), job, attempt, self._settings)
-        with suppress(OSError):
-            self._link.log(f"job {job.decode()} is handed back: {problem}")
-        self._hand_back(job, attempt)
 
     # Ending.
 
@@ -298,7 +283,7 @@ class Runner:
         """Find out whose the processes are that have become children of this one."""
         if not self._adopts:
             return
-        for pid in tree.children(os.getpid()):
+        for pid in tree.own_children():
             if pid in self._mains or pid in self._orphans:
                 continue
             process = tree.look_at(pid)
@@ -319,7 +304,8 @@ class Runner:
     def _report(self, command: Command, error: str | None = None) -> None:
         self._ending.discard(command)
         del self._commands[command.job, command.attempt]
-        drop_empty_output(command.spec, command.job, command.attempt, self._settings)
+        for file in command.own:
+            self._settings.spool.ended(file, reuse=not command.left)
         ended = outcome_of(finish_of(command.returncode), command.left, error)
         self._send(done(command.job, command.attempt, ended, command.ended - command.started, command.used))
 

@@ -118,10 +118,17 @@ class Watchdog:
             if self._worker.begun != begun:
                 return
             self._hand_back()
+            self._publish(begun)
             self._wait_for(begun)
         finally:
             self._took_over = False
             self._reading.release()
+
+    def _publish(self, begun: int) -> None:
+        running = self._worker.current
+        if running is not None:
+            job, attempt = running
+            self._worker.printed.publish(int(job), int(attempt), lambda: self._worker.begun == begun)
 
     if sys.platform == "win32":
 

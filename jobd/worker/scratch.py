@@ -1,0 +1,135 @@
+"""
+The call worker's side of the jobs' output.
+
+Calls share the descriptors 1 and 2 of their worker, and most of them print
+nothing. So these lead to a scratch file, which gets the job's own name when a
+job has ended that has written something, or when a job takes so long that
+somebody may want to follow it. A silent job costs one C{lseek} for each stream.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock
+from typing import TextIO
+
+from jobd.worker.output import STREAMS, Stream, move, open_append, output_path, scratch_path
+
+
+class Scratch:
+    """
+    One of a worker's two output descriptors and the file behind it.
+
+    @param log: is told, in a sentence, of output that is lost.
+    """
+
+    def __init__(self, folder: str, stream: Stream, descriptor: int, log: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._stream: Stream = stream
+        self._descriptor = descriptor
+        self._log = log
+        self._published = ""
+        self._path = scratch_path(folder, os.getpid(), stream)
+        with suppress(FileNotFoundError):
+            os.unlink(self._path)
+        self._install()
+
+    def _install(self) -> None:
+        scratch = open_append(self._path)
+        os.dup2(scratch, self._descriptor)
+        os.close(scratch)
+
+    def publish(self, job: int, attempt: int) -> None:
+        """Give the file the name of the job that is running, to be followed while it grows."""
+        if sys.platform != "win32" and not self._published:
+            target = output_path(self._folder, job, attempt, self._stream)
+            with suppress(OSError):
+                move(self._path, target)
+                self._published = target
+
+    def collect(self, job: int, attempt: int) -> None:
+        """
+        Make what was written since the last time the output of a job that has
+        ended. A failure costs that output, not the worker: it is logged.
+        """
+        try:
+            size = os.lseek(self._descriptor, 0, os.SEEK_END)
+            if not (size or self._published):
+                return
+            self._hand_over(size, job, attempt)
+        except OSError as problem:
+            # The call has closed the descriptor, or there is no room.
+            self._log(f"output of job {job} may be lost: {problem}")
+            with suppress(OSError):
+                self._install()
+                os.ftruncate(self._descriptor, 0)
+
+    def discard(self) -> None:
+        """Remove the file when the worker ends."""
+        with suppress(OSError):
+            os.unlink(self._path)
+
+    if sys.platform == "win32":
+
+        def _hand_over(self, size: int, job: int, attempt: int) -> None:
+            # An open file cannot be renamed there.
+            target = open_append(output_path(self._folder, job, attempt, self._stream))
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            while data := os.read(self._descriptor, 1 << 16):
+                os.write(target, data)
+            os.close(target)
+            os.ftruncate(self._descriptor, 0)
+
+    else:
+
+        def _hand_over(self, size: int, job: int, attempt: int) -> None:
+            if not self._published:
+                move(self._path, output_path(self._folder, job, attempt, self._stream))
+            elif not size:
+                with suppress(OSError):
+                    os.unlink(self._published)
+            self._published = ""
+            self._install()
+
+
+class Printed:
+    """Both of them, with C{sys.stdout} and C{sys.stderr} on top. Two threads may use it."""
+
+    def __init__(self, folder: str, log: Callable[[str], None]) -> None:
+        self._lock = Lock()
+        self._scratches = [Scratch(folder, stream, number, log) for number, stream in enumerate(STREAMS, 1)]
+        self._out, self._err = _text_stream(1), _text_stream(2)
+        sys.stdout, sys.stderr = self._out, self._err
+
+    def publish(self, job: int, attempt: int, still: Callable[[], bool]) -> None:
+        """Let the output of a running job be followed, if it is C{still} the one that runs."""
+        with self._lock:
+            if still():
+                for scratch in self._scratches:
+                    scratch.publish(job, attempt)
+
+    def collect(self, job: int, attempt: int) -> None:
+        """Make what was printed since the last time the output of a job that has ended."""
+        try:
+            self._out.flush()
+            self._err.flush()
+        except (OSError, ValueError):
+            self._out, self._err = _text_stream(1), _text_stream(2)
+        # The call may have put others in their place.
+        sys.stdout, sys.stderr = self._out, self._err
+        with self._lock:
+            for scratch in self._scratches:
+                scratch.collect(job, attempt)
+
+    def discard(self) -> None:
+        """Remove the scratch files when the worker ends."""
+        for scratch in self._scratches:
+            scratch.discard()
+
+
+def _text_stream(number: int) -> TextIO:
+    # Line buffered: whoever follows the job sees each line when it is printed.
+    return open(number, "w", encoding="utf-8", errors="backslashreplace", newline="\n", buffering=1, closefd=False)
