@@ -7,11 +7,11 @@ missing='' tests=''
 
 # need PACKAGE "TESTS" COMMAND...: COMMAND fails where the package is missing
 need() {
-    package=$1 for=$2
+    package=$1 users=$2
     shift 2
     if ! "$@" >/dev/null 2>&1; then
         missing="$missing $package"
-        case "$tests" in *"$for"*) ;; *) tests="$tests${tests:+, }$for" ;; esac
+        case "$tests" in *"$users"*) ;; *) tests="$tests${tests:+, }$users" ;; esac
     fi
 }
 

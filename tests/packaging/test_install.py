@@ -110,6 +110,14 @@ class InstallTests(TestCase):
             {"jobd", "twisted", f"txjobd-{jobd.__version__}.dist-info"}, {name.partition("/")[0] for name in names}
         )
 
+    def test_wheel_carries_the_cpp_client(self) -> None:
+        """The headers and the CMake files lie in the wheel as they lie in the source, beside each other."""
+        names = set(zipfile.ZipFile(self.made.wheel).namelist())
+        cpp = self.made.source / "cpp"
+        files = [path for part in ("include", "cmake") for path in (cpp / part).rglob("*") if path.is_file()]
+        self.assertLessEqual({"jobd/cpp/" + path.relative_to(cpp).as_posix() for path in files}, names)
+        self.assertIn("jobd/cpp/include/jobd/client.hpp", names)
+
     def test_sdist_contents(self) -> None:
         """The sdist holds what is needed to test it and to read about it, and nothing that a run leaves behind."""
         with tarfile.open(self.made.sdist) as archive:
