@@ -16,7 +16,7 @@ import msgspec
 
 from jobd.worker.outcome import Ended, members
 from jobd.worker.output import Stream
-from jobd.worker.spool import OwnFile, Spool
+from jobd.worker.spool import KEEP, OwnFile, Spool
 from jobd.worker.startup import home
 
 NOT_FOUND = 127
@@ -62,9 +62,9 @@ decode_spec = msgspec.json.Decoder(CommandSpec).decode
 class Settings:
     """What is the same for all commands of a runner: read once, when it starts."""
 
-    def __init__(self, output: str) -> None:
+    def __init__(self, output: str, keep: int = KEEP) -> None:
         self.output = output
-        self.spool = Spool(output)
+        self.spool = Spool(output, keep)
         self.home = home()
         self.environment = dict(os.environ)
 

@@ -4,17 +4,17 @@ Where the output of jobs is.
 Each attempt has two files, C{FOLDER/<id // 1000>/<id>.<attempt>.out} and
 C{.err}. A missing file is an empty one: silent jobs leave none behind. While a
 job runs its files are there already and grow (those of a call from a few
-hundredths of a second on), so they can be followed; L{read_output} is the way to read them.
+hundredths of a second on), so they can be followed.
 
-An empty file may be given another name and used for another job: see
-L{jobd.worker.spool} and L{jobd.worker.scratch}, which write them.
+An empty file may be given another name and used for another job, see
+L{jobd.worker.spool}: whoever reads one asks L{still_names} afterwards.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import Literal, NamedTuple
+from typing import Literal
 
 Stream = Literal["out", "err"]
 STREAMS: tuple[Stream, Stream] = ("out", "err")
@@ -23,53 +23,25 @@ _BINARY = getattr(os, "O_BINARY", 0)
 _APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY
 
 
-class Part(NamedTuple):
-    """
-    A part of an output.
-
-    @ivar size: how many bytes there are in all, so far.
-    """
-
-    data: bytes
-    size: int
-
-
 def output_path(folder: str, job: int, attempt: int, stream: Stream) -> str:
     """The file that holds what this attempt wrote to C{stream}; it need not exist."""
     return f"{folder}{os.sep}{job // 1000}{os.sep}{job}.{attempt}.{stream}"
 
 
-def read_output(path: str, start: int, limit: int) -> Part:
+def still_names(path: str, opened: os.stat_result) -> bool:
     """
-    At most C{limit} bytes of an output from the byte C{start} on (negative:
-    from the end). A missing file is empty. Raises L{OSError}.
+    Whether C{path} still is the file that was opened, whose C{fstat} is
+    C{opened}. Ask I{after} reading: an empty file may have become that of another
+    job since it was opened. It gets its new name before that job begins, so if
+    the old name still holds, then so does what was read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | _BINARY)
-    except FileNotFoundError:
-        return Part(b"", 0)
-    try:
-        opened = os.fstat(descriptor)
-        begin = start if start >= 0 else max(0, opened.st_size + start)
-        os.lseek(descriptor, begin, os.SEEK_SET)
-        data = os.read(descriptor, limit)
-        # An empty file may have become that of another job since it was opened. It
-        # gets its new name before that job begins: if the old one still holds, so does what was read.
-        if not _names(path, opened):
-            return Part(b"", 0)
-        return Part(data, max(opened.st_size, begin + len(data)) if data else opened.st_size)
-    finally:
-        os.close(descriptor)
-
-
-def _names(path: str, status: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), status)
-    except FileNotFoundError:
+        return os.path.samestat(os.stat(path), opened)
+    except OSError:
         return False
 
 
-def scratch_path(folder: str, pid: int, stream: Stream) -> str:
+def live_output_path(folder: str, pid: int, stream: Stream) -> str:
     """Where a call worker's output goes until it is known which call printed it."""
     return f"{folder}{os.sep}.{pid}.{stream}"
 
@@ -77,7 +49,7 @@ def scratch_path(folder: str, pid: int, stream: Stream) -> str:
 def claim_output(folder: str, pid: int, job: int, attempt: int) -> None:
     """Give what a call worker that has died left unfinished to the job it was running."""
     for stream in STREAMS:
-        source = scratch_path(folder, pid, stream)
+        source = live_output_path(folder, pid, stream)
         with suppress(OSError):
             if os.path.getsize(source):
                 move(source, output_path(folder, job, attempt, stream))
@@ -87,7 +59,7 @@ def discard_scratch(folder: str, pid: int) -> None:
     """Remove the scratch files of a worker that has ended."""
     for stream in STREAMS:
         with suppress(OSError):
-            os.unlink(scratch_path(folder, pid, stream))
+            os.unlink(live_output_path(folder, pid, stream))
 
 
 def open_append(path: str) -> int:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import TextIO
 
-from jobd.worker.output import STREAMS, Stream, move, open_append, output_path, scratch_path
+from jobd.worker.output import STREAMS, Stream, live_output_path, move, open_append, output_path
 
 
 class Scratch:
@@ -32,7 +32,7 @@ class Scratch:
         self._descriptor = descriptor
         self._log = log
         self._published = ""
-        self._path = scratch_path(folder, os.getpid(), stream)
+        self._path = live_output_path(folder, os.getpid(), stream)
         with suppress(FileNotFoundError):
             os.unlink(self._path)
         self._install()

@@ -1,0 +1,230 @@
+"""
+The runner where there is no POSIX: a thread for each command.
+
+What is weaker than in L{jobd.worker.posix}: only the process group of a command
+(on Windows what C{taskkill /T} finds) is ended with it, and on Windows neither
+the processor time nor the memory of a command is known.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from threading import Condition, Lock, Thread
+
+import msgspec
+
+from jobd.worker.command import (
+    NOT_EXECUTABLE,
+    CannotStart,
+    Launch,
+    NoRoom,
+    Settings,
+    cannot_execute,
+    decode_spec,
+    find_program,
+    finish_of,
+    no_folder,
+    outcome_of,
+)
+from jobd.worker.link import Link
+from jobd.worker.outcome import UNKNOWN, Usage, done, failed
+
+_STOP_GRACE = 5.0
+"""Seconds between TERM and KILL for everything, when the pool has closed the link."""
+
+Process = subprocess.Popen[bytes]
+
+if sys.platform == "win32":
+
+    def spawn(program: str, launch: Launch) -> Process:
+        """Start a command in a group of its own. Raises L{OSError}."""
+        arguments = launch.arguments
+        if arguments[:2] == ["cmd", "/c"]:
+            # cmd has quoting rules of its own: the line goes to it as it is.
+            return _popen(f"cmd /c {arguments[2]}", None, launch)
+        return _popen(arguments, program, launch)
+
+    def _popen(arguments: str | list[str], program: str | None, launch: Launch) -> Process:
+        return subprocess.Popen(
+            arguments,
+            executable=program,
+            cwd=launch.folder,
+            env=launch.environment,
+            stdin=_or_null(launch.stdin),
+            stdout=_or_null(launch.stdout),
+            stderr=_or_null(launch.stderr),
+            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
+        )
+
+    def wait(process: Process) -> tuple[int, Usage]:
+        """The return code of a command, once it has ended."""
+        return process.wait(), UNKNOWN
+
+    def end(process: Process, kill: bool) -> None:
+        """Ask a command to end, or end it with what it has started."""
+        if kill:
+            subprocess.run(["taskkill", "/PID", str(process.pid), "/T", "/F"], capture_output=True, check=False)
+        else:
+            process.send_signal(signal.CTRL_BREAK_EVENT)
+
+    def end_rest(process: Process) -> int:
+        """How many processes a command has left behind, which were ended; not known here."""
+        return 0
+
+else:
+    from jobd.worker.outcome import usage
+
+    def spawn(program: str, launch: Launch) -> Process:
+        """Start a command in a session of its own. Raises L{OSError}."""
+        return subprocess.Popen(
+            launch.arguments,
+            executable=program,
+            cwd=launch.folder,
+            env=launch.environment,
+            stdin=_or_null(launch.stdin),
+            stdout=_or_null(launch.stdout),
+            stderr=_or_null(launch.stderr),
+            start_new_session=True,
+        )
+
+    def wait(process: Process) -> tuple[int, Usage]:
+        """The return code of a command and what it has used, once it has ended."""
+        _, status, record = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return process.returncode, usage(record)
+
+    def end(process: Process, kill: bool) -> None:
+        """Signal a command's process group."""
+        with suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGTERM)
+
+    def end_rest(process: Process) -> int:
+        """Whether a command has left something in its group; it is ended, without a grace."""
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except OSError:
+            return 0
+        return 1
+
+
+def _or_null(descriptor: int) -> int:
+    return subprocess.DEVNULL if descriptor == -1 else descriptor
+
+
+class ThreadedRunner:
+    """Reads the link in its main thread; every command has a thread that waits for it."""
+
+    def __init__(self, link: Link, output: str) -> None:
+        self._link = link
+        # Windows cannot rename an open file: none is kept open for another command.
+        self._settings = Settings(output, keep=0)
+        self._lock = Lock()
+        self._changed = Condition(self._lock)
+        self._processes: dict[tuple[bytes, bytes], Process | None] = {}
+
+    def run(self) -> None:
+        """Work until the pool closes the link and every command has ended."""
+        self._link.send(b"H %d\n" % os.getpid())
+        while lines := self._link.read():
+            for line in lines:
+                kind, job, attempt, rest = line.split(b" ", 3)
+                if kind == b"S":
+                    self._begin(job, attempt, rest)
+                elif kind == b"C":
+                    self._cancel((job, attempt), float(rest))
+        for key in list(self._processes):
+            self._cancel(key, _STOP_GRACE)
+        with self._lock:
+            self._changed.wait_for(lambda: not self._processes)
+
+    def _begin(self, job: bytes, attempt: bytes, text: bytes) -> None:
+        with self._lock:
+            self._processes[job, attempt] = None
+        try:
+            Thread(target=self._attend, args=(job, attempt, text), daemon=True).start()
+        except RuntimeError as problem:
+            self._hand_back(job, attempt, problem)
+            self._forget(job, attempt)
+
+    def _attend(self, job: bytes, attempt: bytes, text: bytes) -> None:
+        """One command from its start to its report."""
+        started = time.monotonic()
+        try:
+            report = self._perform(job, attempt, text, started)
+        except (CannotStart, msgspec.MsgspecError) as problem:
+            exit_code = problem.exit_code if isinstance(problem, CannotStart) else NOT_EXECUTABLE
+            ended = failed(str(problem), exit_code)
+            report = done(job, attempt, ended, time.monotonic() - started, Usage(0.0, 0.0, 0))
+        except NoRoom as problem:
+            self._hand_back(job, attempt, problem)
+            report = b""
+        with suppress(OSError):
+            self._link.send(report)
+        self._forget(job, attempt)
+
+    def _forget(self, job: bytes, attempt: bytes) -> None:
+        with self._lock:
+            del self._processes[job, attempt]
+            self._changed.notify_all()
+
+    def _hand_back(self, job: bytes, attempt: bytes, problem: Exception) -> None:
+        with suppress(OSError):
+            self._link.log(f"job {job.decode()} is handed back: {problem}")
+            self._link.send(b"R %b %b\n" % (job, attempt))
+
+    def _perform(self, job: bytes, attempt: bytes, text: bytes, started: float) -> bytes:
+        with self._lock:
+            launch = Launch(decode_spec(text), job, attempt, self._settings)
+        try:
+            process = self._spawn(launch)
+        except BaseException:
+            with self._lock:
+                launch.failed()
+            raise
+        with self._lock:
+            launch.started()
+            self._processes[job, attempt] = process
+            self._changed.notify_all()
+        code, used = wait(process)
+        wall = time.monotonic() - started
+        left = end_rest(process)
+        with self._lock:
+            # Its number may now be that of another process.
+            self._processes[job, attempt] = None
+            for file in launch.own:
+                self._settings.spool.ended(file, reuse=False)
+        return done(job, attempt, outcome_of(finish_of(code), left), wall, used)
+
+    def _spawn(self, launch: Launch) -> Process:
+        if not os.path.isdir(launch.folder):
+            raise no_folder(launch.folder)
+        program = launch.arguments[0]
+        if sys.platform != "win32":
+            program = find_program(program, launch.environment.get("PATH", os.defpath))
+        try:
+            return spawn(program, launch)
+        except ValueError as problem:
+            raise CannotStart(f"cannot start: {problem}") from problem
+        except OSError as problem:
+            raise cannot_execute(os.path.join(launch.folder, program), problem) from problem
+
+    def _cancel(self, key: tuple[bytes, bytes], grace: float) -> None:
+        Thread(target=self._end, args=(key, grace), daemon=True).start()
+
+    def _end(self, key: tuple[bytes, bytes], grace: float) -> None:
+        """Ask a command to end, and end it when C{grace} seconds have not been enough."""
+        deadline = time.monotonic() + grace
+        with self._lock:
+            self._changed.wait_for(lambda: self._processes.get(key, ()) is not None, 1.0)
+            process = self._processes.get(key)
+            if process is None:
+                return
+            end(process, kill=False)
+            self._changed.wait_for(lambda: self._processes.get(key) is not process, deadline - time.monotonic())
+            if self._processes.get(key) is process:
+                end(process, kill=True)
