@@ -54,13 +54,13 @@ def watch(session: Session) -> Iterator[Outcome | Event]:
 
 def follow(session: Session, stream: Follow) -> Iterator[Output | Outcome | Event]:
     """The events of a L{Follow}, until all of its jobs have ended."""
-    ended = 0
-    wanted = len(stream.left)
+    # Not by what is left: that knows of events which have come and are not yet told.
+    to_come = stream.total
     with session:
         for event in _events(session):
             yield told(event)
-            ended += event.state in FINAL
-            if ended == wanted:
+            to_come -= event.state in FINAL
+            if not to_come:
                 return
 
 

@@ -109,7 +109,8 @@ def _after(value: Any) -> Any:
     if isinstance(value, str):
         raise BadValue(f"after takes jobs or their ids in a list, not {value!r}")
     jobs: Iterable[JobLike] = value if isinstance(value, Iterable) else [value]
-    return [job if isinstance(job, int) else job_id(job) for job in jobs]
+    # A negative number counts back in the list of jobs.
+    return [job if isinstance(job, int) and job < 0 else job_id(job) for job in jobs]
 
 
 def encode(spec: Spec) -> str:

@@ -53,10 +53,12 @@ class Follow:
     The output of jobs as it is written, and then their finish events.
 
     @ivar left: the ids whose finish event is still to come.
+    @ivar total: how many there were at the start.
     """
 
     def __init__(self, ids: Iterable[int], *, stream: str = "both", start: int = 0) -> None:
         self.left = dict.fromkeys(ids)
+        self.total = len(self.left)
         self._stream = stream
         self._start = start
         self._next: dict[tuple[int, str], int] = {}

@@ -55,7 +55,7 @@ Conversation = Callable[[Peer], None]
 
 class ScriptedDaemon:
     """
-    Serves one conversation after the other, each on the next connection. When
+    Holds one conversation on each connection, in the order of the connections. When
     one returns, its connection is closed. A failure in one is raised at the
     end of the C{with} block.
     """
@@ -93,18 +93,24 @@ class ScriptedDaemon:
             raise self._failures.get()
 
     def _serve(self) -> None:
+        threads = []
         for conversation in self._conversations:
             try:
                 sock, _ = self._listener.accept()
             except OSError as error:
                 if not self._stopping:
                     self._failures.put(error)
-                return
+                break
             sock.settimeout(LIMIT)
-            peer = Peer(sock)
-            try:
-                conversation(peer)
-            except BaseException as error:
-                self._failures.put(error)
-            finally:
-                peer.close()
+            threads.append(threading.Thread(target=self._converse, args=(conversation, Peer(sock)), daemon=True))
+            threads[-1].start()
+        for thread in threads:
+            thread.join(LIMIT)
+
+    def _converse(self, conversation: Conversation, peer: Peer) -> None:
+        try:
+            conversation(peer)
+        except BaseException as error:
+            self._failures.put(error)
+        finally:
+            peer.close()
