@@ -91,7 +91,6 @@ class Daemon:
         self,
         scheduler: Scheduler,
         store: Store,
-        pool: Pool,
         clock: Clock,
         turn: Callable[..., object],
         broken: Callable[[Exception], None],
@@ -100,7 +99,7 @@ class Daemon:
     ) -> None:
         self.scheduler = scheduler
         self.store = store
-        self.pool = pool
+        self.pool: Pool
         self.clock = clock
         self.listeners: dict[int, Listener] = {}
         self.watchers: set[Watcher] = set()
@@ -131,13 +130,14 @@ class Daemon:
             actions.Note: lambda action: self.log.info("{text}", text=action.text),
         }
 
-    def open(self, lost: Callable[[Job], bytes]) -> None:
+    def open(self, pool: Pool, lost: Callable[[Job], bytes]) -> None:
         """
         Read the store, begin the pool, and settle what was running when the last daemon ended.
 
         @param lost: the outcome of such a job.
         @raise StoreError: the store cannot be read.
         """
+        self.pool = pool
         snapshot = self.store.open()
         running = self.scheduler.restore(snapshot, self.now())
         self.announced = self.scheduler.cursor
@@ -253,6 +253,10 @@ class Daemon:
             listener.send(line)
             self._dirty.add(listener)
 
+    def touch(self, listener: Listener) -> None:
+        """It has something to let go when the turn is over."""
+        self._dirty.add(listener)
+
     def _reply(self, action: actions.Reply) -> None:
         listener = self.listeners.get(action.conn)
         if listener is not None:
@@ -276,7 +280,7 @@ class Daemon:
         line = event_line(action.cursor, action.job_id, action.state, action.outcome)
         for conn in action.conns:
             self.say(conn, line)
-        for watcher in self.watchers:
+        for watcher in list(self.watchers):
             watcher.announced(action.cursor, action.job_id, line)
         if self.progress:
             self.progress.pop(action.job_id, None)
@@ -291,7 +295,7 @@ class Daemon:
             return
         self.progress[job_id] = json
         line = wire.event(0, job_id, "progress", json)
-        for watcher in self.watchers:
+        for watcher in list(self.watchers):
             watcher.progressed(job_id, line)
 
     def _recall(self, action: actions.Recall) -> None:

@@ -6,6 +6,7 @@ L{JobSpec}s, and back to what may be shown of them. No I/O.
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -16,6 +17,9 @@ from msgspec import UNSET
 from jobd import wire
 from jobd.errors import BadField, BadJson, BadValue
 from jobd.job import JobSpec
+
+QUEUE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}\Z")
+"""What C{queue} must look like."""
 
 FIELDS = tuple(JobSpec.__struct_fields__)
 

@@ -66,6 +66,27 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 """Each verb's argument and what it does: the table of docs/protocol.md, and what C{help} says."""
 
+EXAMPLES: dict[str, str] = {
+    "submit": ', as: submit {"argv": ["gzip", "-k", "a.log"], "cwd": "/data"}',
+    "run": ', as: run sort -u "my file.txt"',
+    "sh": ", as: sh make all > build.log",
+    "call": ", as: call math:factorial [20]",
+    "wait": ', as: wait 17-20, or: wait {"group": "nightly"}',
+    "watch": ', as: watch {"since": 0}',
+    "show": ", as: show 17",
+    "list": ', as: list {"state": "failed", "limit": 10}',
+    "cancel": ', as: cancel 17, or: cancel {"group": "nightly"}',
+    "retry": ", as: retry 17",
+    "why": ", as: why 17",
+    "output": ', as: output 17 {"stream": "stderr", "from": -1000}',
+    "follow": ", as: follow 17-20",
+    "progress": ', as: progress 17 {"done": 3, "total": 10}',
+    "queue": ', as: queue gpu {"limit": 1}',
+    "pause": ", as: pause gpu",
+    "resume": ", as: resume gpu",
+}
+"""What C{help VERB} adds."""
+
 HTTP_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"})
 """A connection that begins so is a browser: no verb is spelled like one of these."""
 

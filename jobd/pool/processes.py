@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from jobd.job import Lane, State
 from jobd.pool import Report
 from jobd.pool.depth import Depth
 from jobd.pool.worker import Attempt, Worker
+from jobd.worker.output import Stream, claim_output, discard_scratch, live_output_path
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorProcess
@@ -178,6 +178,9 @@ class ProcessPool:
         """
         self._workers[lane].remove(worker)
         self._touched.discard(worker)
+        if lane is Lane.CPU and worker.inflight:
+            claim_output(self._output, worker.pid, *next(iter(worker.inflight)))
+        discard_scratch(self._output, worker.pid)
         orderly = self._stopping or not worker.ready
         for place, attempt in enumerate(list(worker.inflight)):
             del self._of[attempt]
@@ -210,12 +213,11 @@ class ProcessPool:
             "depth": self._depth.value,
         }
 
-    def live_output(self, job_id: int, attempt: int, stream: str) -> str | None:
+    def live_output(self, job_id: int, attempt: int, stream: Stream) -> str | None:
         worker = self._of.get((job_id, attempt))
-        if worker is None or worker not in self._workers[Lane.CPU]:
+        if worker is None or next(iter(worker.inflight)) != (job_id, attempt) or worker not in self._workers[Lane.CPU]:
             return None
-        suffix = "out" if stream == "stdout" else "err"
-        return os.path.join(self._output, f".call-{worker.pid}.{suffix}")
+        return live_output_path(self._output, worker.pid, stream)
 
 
 def lost_outcome(worker: Worker, attempt: int) -> bytes:

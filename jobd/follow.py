@@ -1,0 +1,136 @@
+"""C{follow}: the output of jobs as it is written, and then how each of them ended."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from jobd import wire
+from jobd.alarm import Timer
+from jobd.daemon import Daemon, kept_line
+from jobd.feed import Outlet
+from jobd.job import State
+from jobd.outputs import Outputs
+
+PART = 64 * 1024
+"""Bytes in one event."""
+
+SOONEST, LATEST = 0.02, 0.25
+"""Seconds between two looks at the files: soon after something was written, later while nothing is."""
+
+
+class Follower:
+    """One job that is followed. @ivar offsets: for each stream the first byte not yet sent."""
+
+    def __init__(self, job_id: int, attempt: int, streams: tuple[str, ...], start: int) -> None:
+        self.job_id = job_id
+        self.attempt = attempt
+        self.offsets = dict.fromkeys(streams, start)
+
+
+class Following:
+    """All that one connection follows. A watcher: it is woken by the finish of its jobs and passes their progress on."""
+
+    log = Logger()
+
+    def __init__(self, daemon: Daemon, outputs: Outputs, outlet: Outlet) -> None:
+        self._daemon = daemon
+        self._outputs = outputs
+        self._outlet = outlet
+        self._jobs: dict[int, Follower] = {}
+        self._pause = SOONEST
+        self._timer: Timer | None = None
+        self._looking = False
+
+    @property
+    def active(self) -> bool:
+        return bool(self._jobs)
+
+    def add(self, job_id: int, attempt: int, streams: tuple[str, ...], start: int) -> None:
+        self._jobs[job_id] = Follower(job_id, attempt, streams, start)
+        self._daemon.watchers.add(self)
+        self._wake()
+
+    def announced(self, cursor: int, job_id: int, line: bytes) -> None:
+        if job_id in self._jobs:
+            self._wake()
+
+    def progressed(self, job_id: int, line: bytes) -> None:
+        if job_id in self._jobs:
+            self._outlet.send(line)
+            self._outlet.flush()
+
+    def stop(self) -> None:
+        self._jobs.clear()
+        self._daemon.watchers.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wake(self) -> None:
+        self._pause = SOONEST
+        self._again(0.0)
+
+    def _again(self, delay: float) -> None:
+        if self._looking:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._daemon.clock.callLater(delay, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self._looking = True
+        Deferred.fromCoroutine(self._look()).addErrback(lambda failure: self.log.failure("following failed", failure))
+
+    async def _look(self) -> None:
+        """Send what is new, end those that have ended, and look again later."""
+        more = False
+        over: list[int] = []
+        for follower in list(self._jobs.values()):
+            ended = follower.job_id not in self._daemon.scheduler.jobs
+            wrote = self._send_new(follower)
+            more = more or wrote
+            if ended and not wrote:
+                over.append(follower.job_id)
+        self._outlet.flush()
+        if over:
+            await self._tell_ends(over)
+        await self._outlet.drained()
+        self._looking = False
+        if self._jobs and not self._outlet.gone:
+            self._pause = SOONEST if more or over else min(LATEST, self._pause * 1.5)
+            self._again(0.0 if more else self._pause)
+
+    def _send_new(self, follower: Follower) -> bool:
+        """One part of each stream. Returns whether there was anything."""
+        job = self._daemon.scheduler.jobs.get(follower.job_id)
+        wrote = self._send_parts(follower)
+        if not wrote and job is not None and job.attempt > follower.attempt and job.state is State.RUNNING:
+            follower.attempt = job.attempt
+            follower.offsets = dict.fromkeys(follower.offsets, 0)
+            wrote = self._send_parts(follower)
+        return wrote
+
+    def _send_parts(self, follower: Follower) -> bool:
+        wrote = False
+        for stream, start in follower.offsets.items():
+            part = self._outputs.read(follower.job_id, follower.attempt, stream, start, PART)
+            if part.data:
+                wrote = True
+                follower.offsets[stream] = part.next
+                event = {"stream": stream, "from": part.start, **part.fields()}
+                self._outlet.send(wire.event(0, follower.job_id, "output", wire.to_json(event)))
+        return wrote
+
+    async def _tell_ends(self, over: list[int]) -> None:
+        # A job that has ended in the scheduler may not have been kept yet.
+        await self._daemon.settled()
+        ends = await self._daemon.read(lambda reader: reader.finishes(over))
+        for event in ends:
+            self._outlet.send(kept_line(event))
+        self._outlet.flush()
+        for job_id in over:
+            self._jobs.pop(job_id, None)
+        if not self._jobs:
+            self._daemon.watchers.discard(self)

@@ -1,0 +1,107 @@
+"""Reading what jobs wrote: parts of files in the output folder."""
+
+from __future__ import annotations
+
+import base64
+import os
+import stat
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from jobd.store import Pruned
+from jobd.worker.output import STREAMS, Stream, output_path
+
+FILE_OF: dict[str, Stream] = {"stdout": "out", "stderr": "err"}
+"""What the workers call each stream."""
+
+_OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+@attrs.define(slots=True)
+class Part:
+    """
+    A piece of an output.
+
+    @ivar start: the byte it begins at.
+    @ivar size: how many bytes there are in all by now.
+    """
+
+    start: int
+    data: bytes
+    size: int
+
+    @property
+    def next(self) -> int:
+        return self.start + len(self.data)
+
+    def fields(self) -> dict[str, Any]:
+        """C{data}, and C{encoding} where it is not UTF-8."""
+        try:
+            return {"data": self.data.decode()}
+        except UnicodeDecodeError:
+            return {"data": base64.b64encode(self.data).decode(), "encoding": "base64"}
+
+
+class Outputs:
+    """
+    @param folder: where the workers put the output of each attempt.
+    @param live: where the output of a running attempt stands if it is not there yet, or None.
+    """
+
+    def __init__(self, folder: str, live: Callable[[int, int, Stream], str | None]) -> None:
+        self.folder = folder
+        self._live = live
+
+    def read(self, job_id: int, attempt: int, stream: str, start: int, limit: int) -> Part:
+        """
+        A part that begins at C{start} (below 0: counted from the end), of C{limit} bytes at most. Of an output
+        that is not there the part is empty. A character of UTF-8 is not cut in two.
+        """
+        name = FILE_OF[stream]
+        for path in (output_path(self.folder, job_id, attempt, name), self._live(job_id, attempt, name)):
+            if path is None:
+                continue
+            try:
+                handle = os.open(path, _OPEN)
+            except OSError:
+                continue
+            try:
+                return _read(handle, start, limit)
+            finally:
+                os.close(handle)
+        return Part(max(0, start), b"", 0)
+
+    def remove(self, gone: list[Pruned]) -> None:
+        """Delete the output of jobs that are no longer kept."""
+        for job in gone:
+            for attempt in range(1, job.attempts + 1):
+                for stream in STREAMS:
+                    try:
+                        os.unlink(output_path(self.folder, job.id, attempt, stream))
+                    except OSError:
+                        pass
+
+
+def _read(handle: int, start: int, limit: int) -> Part:
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        return Part(max(0, start), b"", 0)
+    size = status.st_size
+    if start < 0:
+        start = max(0, size + start)
+    os.lseek(handle, start, os.SEEK_SET)
+    data = os.read(handle, limit)
+    return Part(start, _whole_characters(data) if start + len(data) < size else data, size)
+
+
+def _whole_characters(data: bytes) -> bytes:
+    """Leave out the beginning of a character at the end, if the rest is UTF-8."""
+    for cut in range(1, min(4, len(data))):
+        if data[-cut] & 0xC0 == 0xC0:
+            width = 2 if data[-cut] < 0xE0 else 3 if data[-cut] < 0xF0 else 4
+            return data[:-cut] if width > cut else data
+        if data[-cut] & 0x80 == 0:
+            break
+    return data

@@ -1,0 +1,441 @@
+"""
+Sessions: one for each connection, over whatever transport it came.
+
+    bytes -> lines -> requests -> a verb -> events for the daemon
+    actions of the daemon -> lines -> bytes
+
+A session handles its requests one after the other. One that has to ask the
+store first keeps those behind it waiting, and nobody else. What the client
+does not take is bounded: above a limit no more requests are read, above
+another the client is cut off.
+"""
+
+from __future__ import annotations
+
+import hmac
+import itertools
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IHandshakeListener, IPushProducer
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from jobd import actions, events, wire
+from jobd.alarm import Clock, Timer
+from jobd.daemon import Daemon
+from jobd.errors import Internal, JobdError, NotAuthenticated, Slow
+from jobd.feed import Feed
+from jobd.follow import Following
+from jobd.outputs import Outputs
+from jobd.wire import Request
+
+UNREAD = 8 * 1024 * 1024
+"""Bytes that wait for a client that does not read; then it is cut off."""
+
+UNREAD_PAUSE = 1024 * 1024
+"""Bytes that wait for a client when no more of its requests are handled."""
+
+UNANSWERED = 4096
+"""Requests of one client that may be without a reply when no more of them are handled."""
+
+TIME_TO_AUTH = 5.0
+"""Seconds."""
+
+LONGEST_PENALTY = 4.0
+"""Seconds that the answer to a wrong token is held back at most."""
+
+
+@attrs.define
+class Access:
+    """
+    Who may come in.
+
+    @ivar token: what a connection over TCP has to know; None where only client certificates count.
+    @ivar pickle: from where pickled calls are accepted: C{local}, C{all} or C{none}.
+    """
+
+    token: bytes | None
+    pickle: str = "local"
+    _wrong: dict[str, int] = attrs.Factory(dict)
+
+    def check(self, token: bytes, host: str) -> bool:
+        """Compare in a time that tells nothing, and remember who was wrong."""
+        right = self.token is not None and hmac.compare_digest(token, self.token)
+        if right:
+            self._wrong.pop(host, None)
+        else:
+            if len(self._wrong) > 10_000:
+                self._wrong.clear()
+            self._wrong[host] = self._wrong.get(host, 0) + 1
+        return right
+
+    def penalty(self, host: str) -> float:
+        """Seconds to hold the answer back: more with every wrong token from that host."""
+        wrong = self._wrong.get(host, 0)
+        return min(LONGEST_PENALTY, 0.05 * 2.0**wrong) if wrong else 0.0
+
+
+@attrs.define
+class Peer:
+    """
+    Where a connection comes from.
+
+    @ivar host: its address, or empty for a Unix socket.
+    @ivar local: it comes from this machine.
+    @ivar identity: who it is, once that is known.
+    """
+
+    host: str
+    local: bool
+    identity: str | None
+
+    @classmethod
+    def at(cls, address: IAddress) -> Peer:
+        host = getattr(address, "host", None)
+        if host is None:
+            return cls("", True, "local")
+        return cls(host, host in ("127.0.0.1", "::1", "::ffff:127.0.0.1") or host.startswith("127."), None)
+
+
+Handler = Callable[["Session", Request], "Coroutine[Deferred[Any], Any, None] | None"]
+
+
+@implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
+class Session(Protocol):
+    """
+    One client.
+
+    @ivar conn: the connection's number, which the scheduler knows it by.
+    """
+
+    log = Logger()
+    transport: Any
+
+    def __init__(self, conn: int, peer: Peer, factory: SessionFactory) -> None:
+        self.conn = conn
+        self.peer = peer
+        self.daemon = factory.daemon
+        self.outputs = factory.outputs
+        self.access = factory.access
+        self.info = factory.info
+        self.gone = False
+        self.feed: Feed | None = None
+        self.following = Following(self.daemon, self.outputs, self)
+        self._factory = factory
+        self._verbs = factory.verbs
+        self._lines = wire.Lines(wire.MAX_LINE if peer.identity else wire.MAX_LINE_BEFORE_AUTH)
+        self._requests: deque[bytes | None] = deque()
+        self._first = True
+        self._busy = False
+        self._unanswered = 0
+        self._input_over = False
+        self._finishing = False
+        self._closing = False
+        self._held = 0
+        self._out: list[bytes] = []
+        self._out_size = 0
+        self._blocked = False
+        self._drained: list[Deferred[None]] = []
+        self._auth_timer: Timer | None = None
+
+    # The connection.
+
+    def connectionMade(self) -> None:
+        if hasattr(self.transport, "setTcpNoDelay") and self.peer.host:
+            self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
+        self.transport.registerProducer(self, True)
+        self.daemon.listeners[self.conn] = self
+        if self.peer.identity is None:
+            self._auth_timer = self.daemon.clock.callLater(TIME_TO_AUTH, self._too_late)
+
+    def handshakeCompleted(self) -> None:
+        certificate = self.transport.getPeerCertificate()
+        if certificate is not None:
+            name = certificate.get_subject().CN or "certificate"
+            self.authenticated(f"cert:{name}")
+
+    def authenticated(self, identity: str) -> None:
+        self.peer.identity = identity
+        self._lines.limit = wire.MAX_LINE
+        if self._auth_timer is not None:
+            self._auth_timer.cancel()
+            self._auth_timer = None
+
+    def _too_late(self) -> None:
+        self._auth_timer = None
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        self.gone = True
+        self._requests.clear()
+        self._out.clear()
+        if self._auth_timer is not None:
+            self._auth_timer.cancel()
+        if self.feed is not None:
+            self.feed.stop()
+        self.following.stop()
+        self.daemon.listeners.pop(self.conn, None)
+        self.daemon.handle(events.Disconnected(self.conn))
+        self._factory.closed(self)
+        self._release_drained()
+
+    def readConnectionLost(self) -> None:
+        self._input_over = True
+        self._work()
+
+    def writeConnectionLost(self) -> None:
+        self.transport.abortConnection()
+
+    # In.
+
+    def dataReceived(self, data: bytes) -> None:
+        self._requests.extend(self._lines.feed(data))
+        self._work()
+
+    def _work(self) -> None:
+        while self._requests and not self._busy and not self.gone and not self._congested:
+            self._take(self._requests.popleft())
+        self._steer()
+        if self._input_over and not self._requests and not self._busy and not self._finishing and not self.gone:
+            self._finishing = True
+            self.daemon.handle(events.InputEnded(self.conn))
+
+    @property
+    def _congested(self) -> bool:
+        return self._unanswered >= UNANSWERED or self._out_size >= UNREAD_PAUSE
+
+    def _steer(self) -> None:
+        """Read no more from a client whose requests have piled up, until they are worked off."""
+        if self.gone or self._input_over:
+            return
+        if self._requests:
+            self.transport.pauseProducing()
+        else:
+            self.transport.resumeProducing()
+
+    def _take(self, line: bytes | None) -> None:
+        if line == b"":
+            return
+        first, self._first = self._first, False
+        self._unanswered += 1
+        try:
+            if line is None:
+                raise wire.too_long(self._lines.limit)
+            if first and line.split(b" ", 1)[0] in wire.HTTP_METHODS:
+                self.log.warn("closed a connection that speaks HTTP")
+                self.transport.abortConnection()
+                return
+            request = wire.parse_request(line)
+        except JobdError as problem:
+            self.refuse(wire.tag_of(problem), problem)
+            if self.peer.identity is None and line is None:
+                self.hang_up()
+            return
+        self._perform(request)
+
+    def _perform(self, request: Request) -> None:
+        handler, open_to_all = self._verbs[request.verb]
+        try:
+            if self.peer.identity is None and not open_to_all:
+                raise NotAuthenticated("say 'auth TOKEN' first; the token is in the daemon's token file")
+            waiting = handler(self, request)
+        except JobdError as problem:
+            self.refuse(request.tag, problem)
+            return
+        except Exception:
+            self._failed(request, Failure())
+            return
+        if waiting is not None:
+            self._busy = True
+            Deferred.fromCoroutine(waiting).addErrback(self._went_wrong, request).addBoth(self._go_on)
+
+    def _went_wrong(self, failure: Failure, request: Request) -> None:
+        if isinstance(failure.value, JobdError):
+            self.refuse(request.tag, failure.value)
+        else:
+            self._failed(request, failure)
+
+    def _failed(self, request: Request, failure: Failure) -> None:
+        self.log.failure("request {verb} failed", failure, verb=request.verb)
+        self.refuse(request.tag, Internal("this should not have happened; the daemon's log has more"))
+
+    def _go_on(self, _: object) -> None:
+        self._busy = False
+        self._work()
+
+    # Replies: all of them take their turn among the daemon's actions.
+
+    def reply(self, request: Request, text: bytes = b"") -> None:
+        self.daemon.gather([actions.Reply(self.conn, request.tag, text)])
+
+    def refuse(self, tag: bytes, problem: JobdError) -> None:
+        self.daemon.gather([actions.Refuse(self.conn, tag, problem)])
+
+    # Out: what the daemon calls.
+
+    def send(self, line: bytes) -> None:
+        self._out.append(line)
+        self._out_size += len(line)
+
+    def answer(self, line: bytes) -> None:
+        self._unanswered -= 1
+        self.send(line)
+
+    def flush(self) -> None:
+        if self.gone:
+            return
+        if not self._blocked and self._out:
+            data = b"".join(self._out)
+            self._out, self._out_size = [], 0
+            self.transport.write(data)
+        elif self._out_size > UNREAD:
+            self._cut_off()
+            return
+        if self._requests and not self._busy and self._unanswered <= UNANSWERED // 2:
+            self._work()
+
+    def _cut_off(self) -> None:
+        problem = Slow("this client does not read fast enough; connect again and resume with 'watch'")
+        self._out, self._out_size = [], 0
+        self.transport.write(wire.error(b"", problem))
+        self.hang_up()
+
+    def watch(self, feed: Feed, request: Request, newest: int) -> None:
+        """Send a feed's events, after the reply that says where they begin."""
+        self.feed = feed
+        self.reply(request, b"%d" % newest)
+        self.hold(1)
+        self.daemon.gather([self._begin_feed])
+
+    def _begin_feed(self) -> None:
+        assert self.feed is not None
+        caught_up = Deferred.fromCoroutine(self.feed.catch_up())
+        caught_up.addErrback(lambda failure: self.log.failure("watching failed", failure))
+        caught_up.addCallback(lambda _: self.hold(-1))
+
+    def hang_up(self) -> None:
+        """Close as soon as what has been said is out, but do not wait for it for ever."""
+        self._requests.clear()
+        self.daemon.gather([self._lose])
+
+    def _lose(self) -> None:
+        if self.gone:
+            return
+        self.flush()
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+        self.daemon.clock.callLater(TIME_TO_AUTH, self._abort)
+
+    def _abort(self) -> None:
+        if not self.gone:
+            self.transport.abortConnection()
+
+    def hold(self, by: int) -> None:
+        self._held += by
+        self._finish_if_idle()
+
+    def finish(self) -> None:
+        self._closing = True
+        self._finish_if_idle()
+
+    def _finish_if_idle(self) -> None:
+        if self._closing and not self._held and not self._busy and not self.following.active:
+            self._closing = False
+            self.hang_up()
+
+    # Backpressure: the transport tells when its own buffer is full.
+
+    def pauseProducing(self) -> None:
+        self._blocked = True
+
+    def resumeProducing(self) -> None:
+        self._blocked = False
+        self.flush()
+        if not self._blocked:
+            self._release_drained()
+            self._work()
+
+    def stopProducing(self) -> None:
+        self._blocked = True
+
+    def drained(self) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        if self._blocked and not self.gone:
+            self._drained.append(done)
+        else:
+            done.callback(None)
+        return done
+
+    def _release_drained(self) -> None:
+        waiting, self._drained = self._drained, []
+        for done in waiting:
+            done.callback(None)
+
+
+@attrs.define
+class ServerInfo:
+    """What C{hello} and C{stats} say of the daemon itself."""
+
+    version: str
+    state_dir: str
+    started: float
+    clock: Clock
+
+
+class SessionFactory(ServerFactory):
+    """
+    Makes a session for each connection.
+
+    @param verbs: for each verb its handler, and whether it is open to those who have not proved who they are.
+    """
+
+    noisy = False
+    _numbers = itertools.count(1)
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        outputs: Outputs,
+        access: Access,
+        info: ServerInfo,
+        verbs: dict[str, tuple[Handler, bool]],
+    ) -> None:
+        self.daemon = daemon
+        self.outputs = outputs
+        self.access = access
+        self.info = info
+        self.verbs = verbs
+        self.sessions: set[Session] = set()
+        self._empty: list[Deferred[None]] = []
+
+    def buildProtocol(self, addr: IAddress) -> Session:
+        session = Session(next(self._numbers), Peer.at(addr), self)
+        session.factory = self
+        self.sessions.add(session)
+        return session
+
+    def closed(self, session: Session) -> None:
+        self.sessions.discard(session)
+        if not self.sessions:
+            waiting, self._empty = self._empty, []
+            for done in waiting:
+                done.callback(None)
+
+    def close(self) -> Deferred[None]:
+        """Hang up on everybody. Fires once all are gone."""
+        done: Deferred[None] = Deferred()
+        self._empty.append(done)
+        for session in list(self.sessions):
+            session.hang_up()
+        if not self.sessions:
+            self._empty = []
+            done.callback(None)
+        return done
+

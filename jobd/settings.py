@@ -1,0 +1,121 @@
+"""What an operator can choose: on the command line, or under the same names in a TOML file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from jobd import paths
+from jobd.errors import UsageError
+from jobd.wire import did_you_mean
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DURABILITIES = ("commit", "os", "memory")
+PICKLES = ("local", "all", "none")
+
+
+def usable_cores() -> int:
+    """The processors this process may run on."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@attrs.frozen
+class Settings:
+    """
+    @ivar listen: Twisted server endpoint strings; empty: a Unix socket and TCP on loopback.
+    @ivar workers: places for work that needs a processor.
+    @ivar keep_jobs: how many ended jobs are kept.
+    @ivar keep_days: for how long they are kept.
+    """
+
+    listen: tuple[str, ...] = ()
+    state_dir: Path = attrs.Factory(paths.state_dir)
+    workers: int = attrs.Factory(usable_cores)
+    token_file: Path | None = None
+    tls_key: Path | None = None
+    tls_cert: Path | None = None
+    tls_client_ca: Path | None = None
+    durability: str = "commit"
+    pickle: str = "local"
+    keep_jobs: int = 100_000
+    keep_days: float = 30.0
+
+    @property
+    def token_path(self) -> Path:
+        return self.token_file or self.state_dir / "token"
+
+    @property
+    def output_dir(self) -> Path:
+        return self.state_dir / "output"
+
+
+NAMES = tuple(field.name.replace("_", "-") for field in attrs.fields(Settings))
+
+
+def from_options(given: dict[str, Any], config: Path | None) -> Settings:
+    """
+    @param given: the options that stand on the command line, by their names: they win over the file's.
+    @raise UsageError: with what is wrong, and where.
+    """
+    chosen = {**(_read(config) if config is not None else {}), **given}
+    values = {name.replace("-", "_"): _convert(name, value) for name, value in chosen.items()}
+    settings = Settings(**values)
+    if (settings.tls_key is None) != (settings.tls_cert is None):
+        raise UsageError("TLS needs both --tls-key and --tls-cert")
+    if settings.tls_client_ca is not None and settings.tls_key is None:
+        raise UsageError("--tls-client-ca needs --tls-key and --tls-cert as well")
+    return settings
+
+
+def _read(config: Path) -> dict[str, Any]:
+    try:
+        with config.open("rb") as file:
+            values = tomllib.load(file)
+    except OSError as problem:
+        raise UsageError(f"the configuration {config} cannot be read: {problem.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise UsageError(f"the configuration {config} is not TOML: {problem}") from None
+    for name in values:
+        if name not in NAMES:
+            raise UsageError(f"{config}: there is no option {name!r}{did_you_mean(name, NAMES)}")
+    return values
+
+
+def _convert(name: str, value: Any) -> Any:
+    if name == "listen":
+        entries = [value] if isinstance(value, str) else value
+        if not isinstance(entries, (list, tuple)) or not all(isinstance(entry, str) for entry in entries):
+            raise UsageError("listen takes endpoint strings, as tcp:7733:interface=127.0.0.1")
+        return tuple(entries)
+    if name in ("workers", "keep-jobs"):
+        return _number(name, value, int, 1)
+    if name == "keep-days":
+        return _number(name, value, float, 0)
+    if name in ("durability", "pickle"):
+        words = DURABILITIES if name == "durability" else PICKLES
+        if value not in words:
+            raise UsageError(f"{name} is one of {', '.join(words)}, not {value!r}")
+        return value
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise UsageError(f"{name} takes a path, not {value!r}")
+    return Path(os.path.abspath(Path(value).expanduser()))
+
+
+def _number(name: str, value: Any, kind: type, least: int) -> Any:
+    try:
+        number = kind(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or isinstance(value, bool) or not least <= number <= 1_000_000_000:
+        raise UsageError(f"{name} takes a number from {least} on, not {value!r}")
+    return number
