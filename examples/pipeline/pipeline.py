@@ -96,7 +96,7 @@ def specs_for(name: str, source: Path, work: Path) -> list[dict[str, Any]]:
     """Three independent jobs for a module, each of which writes a file of its own."""
     hasher = ["sha256sum"] if shutil.which("sha256sum") else ["shasum", "-a", "256"]
     results = work / "results"
-    here = {"cwd": str(work), "group": name}
+    here = {"cwd": str(work), "label": name}
     return [
         {**here, "argv": [*hasher, str(source)], "stdout": f"results/{name}.sha256"},
         {**here, "argv": ["gzip", "-9nc", str(source)], "stdout": f"results/{name}.gz"},
@@ -151,11 +151,14 @@ def run_pipeline(client: jobd.Client, modules: dict[str, Path], work: Path) -> d
     last = client.submit({"call": "steps:merge", "args": merge_arguments, "cwd": str(work), "after": jobs})
     print(f"{len(jobs)} jobs and one after all of them submitted in {time.monotonic() - begun:.2f} s", flush=True)
     progress = Progress(len(jobs) + 1)
-    for job in client.as_completed([*jobs, last]):
-        outcome = job.wait()
+    # Every finish since the daemon's first, in its order, each once: those already there, then the others as they come.
+    for outcome in client.watch(since=0):
+        assert isinstance(outcome, Outcome)
         if not outcome.ok:
             raise SystemExit(outcome.describe())
         progress.finished(outcome)
+        if outcome.id == last.id:
+            break
     seconds = time.monotonic() - begun
     print(f"all ended after {seconds:.1f} s, with {progress.cpu:.1f} s of processor time in jobs", flush=True)
     totals: dict[str, int] = last.result()
