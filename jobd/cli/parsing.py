@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from jobd.client.ids import parse_ids
 from jobd.errors import UsageError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -57,10 +59,12 @@ seconds.__name__ = "time"
 def _after(text: str) -> list[tuple[str, str]]:
     pairs = []
     for part in text.split(","):
-        job, _, policy = part.partition(":")
-        if not (job.isdigit() or job == "last") or policy not in ("", "ok", "failed", "any"):
-            raise argparse.ArgumentTypeError(f"{part!r} is no job; write ID, ID:failed or ID:any, or 'last'")
-        pairs.append((job, policy or "ok"))
+        jobs, _, policy = part.partition(":")
+        if not re.fullmatch(r"\d+(-\d+)?|last", jobs) or policy not in ("", "ok", "failed", "any"):
+            raise argparse.ArgumentTypeError(
+                f"{part!r} is no job; write an ID, a range as 18-20, or 'last', and behind it :failed or :any if so meant"
+            )
+        pairs += [(job, policy or "ok") for job in (["last"] if jobs == "last" else map(str, parse_ids(jobs)))]
     return pairs
 
 
@@ -74,7 +78,7 @@ def add_fields(parser: argparse.ArgumentParser) -> None:
         "--after",
         action="append",
         type=_after,
-        metavar="ID[:POLICY],…",
+        metavar="IDS[:POLICY],…",
         help="start after these; policy ok, failed, any",
     )
     add("--delay", type=seconds, metavar="TIME", help="not before this long from now")
