@@ -62,7 +62,7 @@ def _after(text: str) -> list[tuple[str, str]]:
         jobs, _, policy = part.partition(":")
         if not re.fullmatch(r"\d+(-\d+)?|last", jobs) or policy not in ("", "ok", "failed", "any"):
             raise argparse.ArgumentTypeError(
-                f"{part!r} is no job; write an ID, a range as 18-20, or 'last', and behind it :failed or :any if so meant"
+                f"{part!r} is no job; write an ID, a range as 18-20, or 'last', then :failed or :any if so meant"
             )
         pairs += [(job, policy or "ok") for job in (["last"] if jobs == "last" else map(str, parse_ids(jobs)))]
     return pairs
