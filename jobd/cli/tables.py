@@ -33,7 +33,9 @@ def paint(state: str, text: str, *, colour: bool) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time in four or five characters, as C{0.3s}, C{12s}, C{5m}, C{3.2h}, C{9d}."""
+    """A length of time in four or five characters, as C{30ms}, C{1.3s}, C{12s}, C{5m}, C{3.2h}, C{9d}."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
     if seconds < 10:
         return f"{seconds:.1f}s"
     for size, unit, most in ((1, "s", 100), (60, "m", 6000), (3600, "h", 172_800)):

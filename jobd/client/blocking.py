@@ -101,7 +101,7 @@ class Client:
     @property
     def cursor(self) -> int:
         """The highest cursor this client has seen; L{watch} may begin after it."""
-        return self._connection.cursor
+        return self._connection.book.cursor
 
     def options(self, **fields: Any) -> Client:
         """The same client, with these fields in every job it submits: C{client.options(queue="gpu").call(f)}."""
@@ -167,10 +167,12 @@ class Client:
         return (specs.finish(job, self._fields, connection.keys, cwd) for job in jobs)
 
     def _accepted(self, batch: specs.Batch) -> Jobs:
-        def made(job: int, announced: bool) -> Job:
+        notified = iter(batch.notified)
+
+        def made(job: int) -> Job:
             new = Job(self, job)
-            if announced:
-                self._connection.expect(job, new.done)
+            if next(notified):
+                self._connection.book.expect(job, new.done)
             return new
 
         return self._connection.submit(batch, made)

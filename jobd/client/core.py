@@ -30,10 +30,12 @@ from typing import Any, NamedTuple, Protocol
 
 from jobd.client.ids import chunks, format_ids, parse_ids
 from jobd.client.outcome import FINAL
-from jobd.errors import BadValue, ConnectionProblem, JobdError, NoSuchJob, TooLong, from_wire
+from jobd.errors import BadValue, ConnectionProblem, JobdError, NoSuchJob, NotAuthenticated, TooLong, from_wire
 
 MAX_LINE = 1_048_576
 """Bytes in a request line with its line break, as docs/protocol.md says."""
+
+HOW_TO_AUTHENTICATE = "give the token with JOBD_TOKEN, or its file with JOBD_TOKEN_FILE"
 
 MAX_INCOMING = 1 << 30
 """Bytes without a line break after which the other end is not a jobd."""
@@ -265,6 +267,8 @@ class Core:
         if word == "error":
             code, _, message = text.partition(" ")
             error = from_wire(code, message)
+            if isinstance(error, NotAuthenticated):
+                error = NotAuthenticated(f"{message}; {HOW_TO_AUTHENTICATE}")
             text = ""
         elif word != "ok":
             raise _garbage(line)
