@@ -76,8 +76,7 @@ public:
             core_.on_lost = nullptr;
             core_.fail_all(error(errc::connection, "the client was closed"));
             if (!driving_) link_.close();
-            wake();
-            changed_.notify_all();
+            alert();
         }
         if (thread_.joinable()) {
             if (thread_.get_id() == std::this_thread::get_id()) {
@@ -119,6 +118,12 @@ public:
             return;
         }
         if (!urgent || !link_.try_flush()) wake();
+    }
+
+    /// Lets everybody look again at what they wait for, the leader too.
+    void alert() noexcept {
+        wake();
+        changed_.notify_all();
     }
 
     /// One round without waiting, and the callbacks that are due.
@@ -192,7 +197,7 @@ private:
         }
         running_ = false;
         runner_ = std::thread::id();
-        changed_.notify_all();
+        alert();
     }
 
     void live() {

@@ -118,7 +118,7 @@ private:
             record_->then.push_back(std::move(task));
         }
         engine_->need_thread();
-        engine_->nudge(false);
+        engine_->alert();
     }
 
     std::shared_ptr<detail::engine> engine_;

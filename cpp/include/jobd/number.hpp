@@ -41,11 +41,11 @@ inline bool read_real(std::string_view text, double& value) {
 #endif
 }
 
-/// Reads all of a text as a decimal number; false when it is anything else or too large for T.
+/// Reads all of a text as a whole number; false when it is anything else or too large for T.
 template <class T>
-bool read_integer(std::string_view text, T& value) noexcept {
+bool read_integer(std::string_view text, T& value, int base = 10) noexcept {
     const char* end = text.data() + text.size();
-    const auto [stop, problem] = std::from_chars(text.data(), end, value);
+    const auto [stop, problem] = std::from_chars(text.data(), end, value, base);
     return problem == std::errc{} && stop == end && !text.empty();
 }
 

@@ -120,14 +120,19 @@ protected:
 /// Every finish event this identity may see, from a cursor on.
 class watch : private detail::event_stream<notice> {
 public:
-    /// From now on.
-    explicit watch(options given, bool progress = false) : event_stream(std::move(given)), progress_(progress) { begin(); }
-
-    /// From the event after `since` on. Throws error GONE when events that old are no longer kept.
-    watch(options given, std::uint64_t since, bool progress = false)
+    /// From the event after `since` on, or from now on; `progress`: also what running jobs report. Throws error GONE when
+    /// events that old are no longer kept.
+    explicit watch(options given, std::optional<std::uint64_t> since = {}, bool progress = false)
         : event_stream(std::move(given)), cursor_(since), progress_(progress) {
-        begin();
+        start([this](const event& told) { add(told); }, [this] { resume(); });
+        // With no `since` the reply says where "now" is: what follows may be resumed from there.
+        std::uint64_t newest = 0;
+        if (!cursor_ && !asked().empty() && detail::read_integer(asked().front()->text, newest)) cursor_ = newest;
     }
+
+    /// A flag is no cursor.
+    template <class T, std::enable_if_t<std::is_same_v<T, bool>, int> = 0>
+    watch(options, T) = delete;
 
     /// The next event; nothing when none came in time. Throws error CONNECTION when the daemon is gone for good.
     template <class Rep, class Period>
@@ -136,13 +141,6 @@ public:
     }
 
 private:
-    void begin() {
-        start([this](const event& told) { add(told); }, [this] { resume(); });
-        // With no `since` the reply says where "now" is: what follows may be resumed from there.
-        std::uint64_t newest = 0;
-        if (!cursor_ && !asked().empty() && detail::read_integer(asked().front()->text, newest)) cursor_ = newest;
-    }
-
     void resume() {
         forget();
         json settings(json::object{});

@@ -1,6 +1,7 @@
 // Where a daemon is: jobd+unix:///path, jobd://host:port, jobds://host:port (TLS).
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -23,14 +24,46 @@ struct address {
     }
 
     std::string url() const {
-        if (how == kind::unix_socket) return "jobd+unix://" + path;
+        if (how == kind::unix_socket) return "jobd+unix://" + quoted(path);
         const bool brackets = host.find(':') != std::string::npos;
         return std::string(how == kind::tls ? "jobds://" : "jobd://") + (brackets ? "[" + host + "]" : host) + ":" +
                std::to_string(port);
     }
+
+private:
+    static std::string quoted(const std::string& path) {
+        static constexpr char digits[] = "0123456789ABCDEF";
+        std::string out;
+        for (const char c : path) {
+            const auto byte = static_cast<unsigned char>(c);
+            const bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+            if (plain || std::string_view("/._-~").find(c) != std::string_view::npos) {
+                out.push_back(c);
+            } else {
+                out += {'%', digits[byte >> 4], digits[byte & 0x0F]};
+            }
+        }
+        return out;
+    }
 };
 
 namespace detail {
+
+/// Turns %20 and its like into what they stand for; a '%' without two hexadecimal digits stands for itself.
+inline std::string unquote(std::string_view text) {
+    std::string out;
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        unsigned byte = 0;
+        const std::string_view digits = text.substr(at + 1, 2);
+        if (text[at] == '%' && digits.size() == 2 && read_integer(digits, byte, 16)) {
+            out.push_back(static_cast<char>(static_cast<unsigned char>(byte)));
+            at += 2;
+        } else {
+            out.push_back(text[at]);
+        }
+    }
+    return out;
+}
 
 inline address parse_host(std::string_view text, std::string_view url, address::kind how) {
     const auto refuse = [&](const char* why) { throw error(errc::usage, "the URL '" + std::string(url) + "' " + why); };
@@ -44,8 +77,8 @@ inline address parse_host(std::string_view text, std::string_view url, address::
         if (bracket == text.npos) refuse("lacks the ']' behind the IPv6 address");
         out.host = std::string(text.substr(1, bracket - 1));
         const std::string_view rest = text.substr(bracket + 1);
-        has_port = !rest.empty();
-        if (has_port && rest.front() != ':') refuse("has something other than ':port' behind the ']'");
+        has_port = rest.size() > 1;
+        if (!rest.empty() && rest.front() != ':') refuse("has something other than ':port' behind the ']'");
         port = has_port ? rest.substr(1) : rest;
     } else {
         const std::size_t colon = text.find(':');
@@ -53,7 +86,7 @@ inline address parse_host(std::string_view text, std::string_view url, address::
             refuse("needs brackets around its IPv6 address, as jobd://[::1]:7733");
         }
         out.host = std::string(text.substr(0, colon));
-        has_port = colon != text.npos;
+        has_port = colon != text.npos && colon + 1 != text.size();
         port = has_port ? text.substr(colon + 1) : std::string_view();
     }
     if (out.host.empty()) refuse("names no host");
@@ -74,8 +107,8 @@ inline address parse_url(std::string_view url) {
     if (url.substr(0, unix_scheme.size()) == unix_scheme) {
         address out;
         out.how = address::kind::unix_socket;
-        out.path = std::string(url.substr(unix_scheme.size()));
-        if (out.path.empty() || out.path.front() != '/') {
+        out.path = detail::unquote(url.substr(unix_scheme.size()));
+        if (out.path.empty() || out.path.front() != '/' || out.path.find('\0') != std::string::npos) {
             throw error(errc::usage, "the URL '" + std::string(url) + "' needs an absolute path: jobd+unix:///path");
         }
         return out;
