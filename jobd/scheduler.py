@@ -58,7 +58,7 @@ from jobd.snapshot import Kept, Snapshot
 from jobd.spec import Submission, digest, parse_job, with_after
 from jobd.subscriptions import Subscriptions
 
-UNIT = 64
+UNIT = 256
 """One processor, in the parts that short calls may share it in."""
 
 WHOLE_DAEMON = "*"
@@ -272,7 +272,7 @@ class Scheduler:
             fingerprint = digest(json)
             self._remember_key(self.next_id, spec.key, fingerprint)
         after = resolve_after(spec.after, earlier) if spec.after else {}
-        if any(int(name) < 0 for name in spec.after):
+        if spec.after and any(int(name) < 0 for name in spec.after):
             json = with_after(json, after)
         job = Job(self.next_id, State.QUEUED, plan_of(spec), json, now.wall)
         self.next_id += 1

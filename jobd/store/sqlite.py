@@ -9,17 +9,16 @@ disk, the next batch gathers in the daemon.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
-import msgspec
-
 from jobd.actions import Insert, KeepGroupEvent, KeepQueue, Kept, Update
 from jobd.errors import Full, StoreError
-from jobd.job import WORDS, State
+from jobd.job import WORDS, Job, State
 from jobd.snapshot import Kept as KeptJob
 from jobd.snapshot import Snapshot
 from jobd.store import Pruned, Reader, schema
@@ -29,8 +28,6 @@ T = TypeVar("T")
 Call = Callable[..., None]
 CHECKPOINT_PAGES = 4000
 """Pages (of 4 KiB) in the write-ahead log before it is folded back: 16 MB."""
-
-_encode = msgspec.json.Encoder().encode
 
 
 class SqliteStore:
@@ -99,11 +96,11 @@ class SqliteStore:
     # Writing.
 
     def commit(self, batch: Iterable[Kept], done: Callable[[Exception | None], None]) -> None:
-        rows, others = prepare_batch(batch)
+        statements = prepare_batch(batch)
 
         def write(database: sqlite3.Connection) -> None:
             try:
-                write_batch(database, rows, others)
+                write_batch(database, statements)
             except Exception as problem:
                 self._call_back(done, explain(problem, self._path))
             else:
@@ -145,54 +142,100 @@ class SqliteStore:
         self._threads = []
 
 
-def prepare_batch(batch: Iterable[Kept]) -> tuple[str, list[tuple[str, tuple[Any, ...]]]]:
+Statement = tuple[str, Sequence[Any]]
+
+
+def prepare_batch(batch: Iterable[Kept]) -> list[Statement]:
     """
-    The changed jobs as the JSON that L{schema.WRITE_JOBS} takes, a row for
-    each job however often it changed, and the other statements.
+    The statements that keep a batch. Each changed job is one row, however often it changed, with
+    the values it has now.
     """
-    rows: dict[int, tuple[Any, ...]] = {}
-    others: list[tuple[str, tuple[Any, ...]]] = []
+    new: dict[int, Insert] = {}
+    changed: dict[int, Job] = {}
+    others: list[Statement] = []
     for change in batch:
-        if isinstance(change, Update):
-            job = change.job
-            if job.id in rows:
-                continue
-            extra: tuple[Any, ...] = ()
-        elif isinstance(change, Insert):
-            job, spec = change.job, change.spec
-            extra = (job.spec.decode(), spec.key, change.fingerprint, spec.group, spec.label, spec.queue, change.retry_of)
-        elif isinstance(change, KeepGroupEvent):
+        kind = type(change)
+        if kind is Update:
+            changed[change.job.id] = change.job
+        elif kind is Insert:
+            new[change.job.id] = change
+        elif kind is KeepGroupEvent:
             others.append((schema.WRITE_GROUP_EVENT, (change.cursor, change.group, change.json.decode())))
-            continue
         else:
-            assert isinstance(change, KeepQueue)
             others.append((schema.WRITE_QUEUE, (change.name, change.limit, change.paused)))
+    begun = []
+    rest = []
+    for job in changed.values():
+        if job.id in new:
             continue
-        rows[job.id] = (
-            job.id,
-            job.state,
-            job.attempt,
-            job.submitted,
-            job.started,
-            job.ended,
-            job.due,
-            job.ending,
-            job.cursor or None,
-            None if job.outcome is None else job.outcome.decode(),
-            *extra,
-        )
-    return _encode(list(rows.values())).decode() if rows else "", others
+        if job.state is State.RUNNING and job.ending is None and job.attempt == 1:
+            begun.append((job.id, job.state, job.attempt, job.started))
+        else:
+            rest.append(_change_row(job))
+    return [
+        *_chunks(schema.insert_rows, [_insert_row(change) for change in new.values()]),
+        *_chunks(lambda count: schema.update_rows(schema.BEGIN, count), begun),
+        *_chunks(lambda count: schema.update_rows(schema.CHANGE, count), rest),
+        *others,
+    ]
 
 
-def write_batch(database: sqlite3.Connection, rows: str, others: list[tuple[str, tuple[Any, ...]]]) -> None:
-    if rows and not others:
-        # A statement alone is a transaction of its own: nothing else costs as little.
-        database.execute(schema.WRITE_JOBS, (rows,))
-        return
-    with_transaction(database, [*([(schema.WRITE_JOBS, (rows,))] if rows else []), *others])
+def _insert_row(change: Insert) -> tuple[Any, ...]:
+    job, spec = change.job, change.spec
+    return (
+        job.id,
+        job.state,
+        job.attempt,
+        job.submitted,
+        job.started,
+        job.ended,
+        job.due,
+        job.cursor or None,
+        None if job.outcome is None else job.outcome.decode(),
+        job.spec.decode(),
+        spec.key,
+        change.fingerprint,
+        spec.group,
+        spec.label,
+        spec.queue,
+        change.retry_of,
+    )
 
 
-def with_transaction(database: sqlite3.Connection, statements: list[tuple[str, tuple[Any, ...]]]) -> None:
+def _change_row(job: Job) -> tuple[Any, ...]:
+    return (
+        job.id,
+        job.state,
+        job.attempt,
+        job.started,
+        job.ended,
+        job.due,
+        job.ending,
+        job.cursor or None,
+        None if job.outcome is None else job.outcome.decode(),
+    )
+
+
+def _chunks(sql: Callable[[int], str], rows: list[tuple[Any, ...]]) -> Iterator[Statement]:
+    """Statements of 256, 128, … rows: so few different ones that each is compiled just once."""
+    place = 0
+    size = schema.MOST_ROWS
+    while place < len(rows):
+        while size > len(rows) - place:
+            size //= 2
+        yield sql(size), list(chain.from_iterable(rows[place : place + size]))
+        place += size
+
+
+def write_batch(database: sqlite3.Connection, statements: list[Statement]) -> None:
+    if len(statements) == 1:
+        # A statement alone is a transaction of its own.
+        database.execute(*statements[0])
+    else:
+        with_transaction(database, statements)
+
+
+def with_transaction(database: sqlite3.Connection, statements: list[Statement]) -> None:
     database.execute("BEGIN IMMEDIATE")
     try:
         for sql, values in statements:
