@@ -233,7 +233,7 @@ class Channel:
     def _reconnect(self, selector: selectors.BaseSelector) -> bool:
         until = time.monotonic() + self._patience
         for pause in pauses():
-            if self._closing:
+            if self._closing or not self._owner.feed(self._core):
                 return False
             try:
                 self._connect()
