@@ -42,11 +42,9 @@ class Following:
         self._timer: Timer | None = None
         self._looking = False
 
-    @property
-    def active(self) -> bool:
-        return bool(self._jobs)
-
     def add(self, job_id: int, attempt: int, streams: tuple[str, ...], start: int) -> None:
+        if not self._jobs:
+            self._outlet.hold(1)
         self._jobs[job_id] = Follower(job_id, attempt, streams, start)
         self._daemon.watchers.add(self)
         self._wake()
@@ -134,3 +132,4 @@ class Following:
             self._jobs.pop(job_id, None)
         if not self._jobs:
             self._daemon.watchers.discard(self)
+            self._outlet.hold(-1)

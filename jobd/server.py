@@ -137,6 +137,7 @@ class Session(Protocol):
         self._input_over = False
         self._finishing = False
         self._closing = False
+        self._deaf = False
         self._held = 0
         self._out: list[bytes] = []
         self._out_size = 0
@@ -196,6 +197,8 @@ class Session(Protocol):
     # In.
 
     def dataReceived(self, data: bytes) -> None:
+        if self._deaf:
+            return
         self._requests.extend(self._lines.feed(data))
         self._work()
 
@@ -230,6 +233,7 @@ class Session(Protocol):
                 raise wire.too_long(self._lines.limit)
             if first and line.split(b" ", 1)[0] in wire.HTTP_METHODS:
                 self.log.warn("closed a connection that speaks HTTP")
+                self._ignore_the_rest()
                 self.transport.abortConnection()
                 return
             request = wire.parse_request(line)
@@ -322,8 +326,13 @@ class Session(Protocol):
 
     def hang_up(self) -> None:
         """Close as soon as what has been said is out, but do not wait for it for ever."""
-        self._requests.clear()
+        self._ignore_the_rest()
         self.daemon.gather([self._lose])
+
+    def _ignore_the_rest(self) -> None:
+        """The connection is being closed: nothing that the client says from here on counts."""
+        self._deaf = True
+        self._requests.clear()
 
     def _lose(self) -> None:
         if self.gone:
@@ -346,7 +355,7 @@ class Session(Protocol):
         self._finish_if_idle()
 
     def _finish_if_idle(self) -> None:
-        if self._closing and not self._held and not self._busy and not self.following.active:
+        if self._closing and not self._held and not self._busy:
             self._closing = False
             self.hang_up()
 
