@@ -49,6 +49,9 @@ class Listener(Protocol):
     def send(self, line: bytes) -> None:
         """Lines for the client. They may gather until L{flush}."""
 
+    def announce(self, line: bytes) -> None:
+        """A finish event that it asked for. One that watches gets it with all the others."""
+
     def answer(self, line: bytes) -> None:
         """The reply line of the oldest request without one."""
 
@@ -247,10 +250,10 @@ class Daemon:
     # Out.
 
     def say(self, conn: int, line: bytes) -> None:
-        """An event line for a connection, if it is still there."""
+        """A finish event for a connection, if it is still there."""
         listener = self.listeners.get(conn)
         if listener is not None:
-            listener.send(line)
+            listener.announce(line)
             self._dirty.add(listener)
 
     def touch(self, listener: Listener) -> None:

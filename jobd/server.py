@@ -288,6 +288,10 @@ class Session(Protocol):
         self._out.append(line)
         self._out_size += len(line)
 
+    def announce(self, line: bytes) -> None:
+        if self.feed is None:
+            self.send(line)
+
     def answer(self, line: bytes) -> None:
         self._unanswered -= 1
         self.send(line)
