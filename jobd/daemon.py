@@ -13,7 +13,7 @@ what stands before it is kept.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -31,7 +31,7 @@ from jobd.store import KeptEvent, Pruned, Reader, Store
 
 T = TypeVar("T")
 
-KEPT = (actions.Insert, actions.Update, actions.KeepGroupEvent, actions.KeepQueue)
+KEPT = frozenset({actions.Insert, actions.Update, actions.KeepGroupEvent, actions.KeepQueue})
 
 RETRY_FULL = 1.0
 """Seconds between two tries to keep a batch for which there was no room."""
@@ -73,10 +73,8 @@ class Watcher(Protocol):
     def progressed(self, job_id: int, line: bytes) -> None: ...
 
 
-class Perform(Protocol):
-    """Something else to be done at this place among the actions."""
-
-    def __call__(self) -> None: ...
+Perform = Callable[[], object]
+"""Something else to be done at its place among the actions."""
 
 
 class Daemon:
@@ -158,7 +156,7 @@ class Daemon:
         """Something has happened."""
         self.gather(self.scheduler.handle(event, self.now()))
 
-    def gather(self, found: list[Action] | list[Perform]) -> None:
+    def gather(self, found: Sequence[Action | Perform]) -> None:
         """These are to be done, after all that was gathered before."""
         self._gathered.extend(found)
         if not self._turning:
@@ -191,12 +189,15 @@ class Daemon:
         if self._committing or not self._gathered:
             return
         gathered, self._gathered = self._gathered, []
-        kept = [action for action in gathered if isinstance(action, KEPT)]
+        kept: list[Any] = []
+        rest: list[Action | Perform] = []
+        for action in gathered:
+            (kept if type(action) in KEPT else rest).append(action)
         if kept:
             self._committing = True
-            self._commit(kept, [action for action in gathered if not isinstance(action, KEPT)])
+            self._commit(kept, rest)
         else:
-            self._perform(gathered)
+            self._perform(rest)
 
     def _commit(self, kept: list[Any], rest: list[Action | Perform]) -> None:
         def done(problem: Exception | None) -> None:
@@ -209,7 +210,8 @@ class Daemon:
                 self._no_room(problem)
                 self.clock.callLater(RETRY_FULL, self._commit, kept, rest)
             else:
-                self._broken(problem if isinstance(problem, StoreError) else StoreError(f"the job store failed: {problem!r}"))
+                known = isinstance(problem, StoreError)
+                self._broken(problem if known else StoreError(f"the job store failed: {problem!r}"))
 
         self.store.commit(kept, done)
 

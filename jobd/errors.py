@@ -16,6 +16,8 @@ class JobdError(Exception):
 
     code: ClassVar[str] = "INTERNAL"
     retryable: ClassVar[bool] = False
+    tag: bytes = b""
+    """Of the request that was wrong, as its reply must repeat it."""
 
 
 class SyntaxProblem(JobdError):

@@ -77,7 +77,7 @@ class SetQueue:
     conn: int
     tag: bytes
     name: str | None
-    limit: int | None | UnsetType = UNSET
+    limit: int | UnsetType | None = UNSET
     paused: bool | UnsetType = UNSET
     show: bool = False
 

@@ -29,7 +29,10 @@ class Follower:
 
 
 class Following:
-    """All that one connection follows. A watcher: it is woken by the finish of its jobs and passes their progress on."""
+    """
+    All that one connection follows. As a watcher it is woken by the finish of
+    its jobs, and passes their progress on.
+    """
 
     log = Logger()
 

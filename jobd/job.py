@@ -64,7 +64,10 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
         }
     ),
 }
-"""Every step a job may take; None is before its submission. (A job whose C{after} has failed already begins as skipped.)"""
+"""
+Every step a job may take; None is before its submission. (A job whose C{after} cannot
+be had any more begins as skipped.)
+"""
 
 Policy = Literal["ok", "failed", "any"]
 
@@ -109,8 +112,8 @@ class JobSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=T
     cwd: Annotated[str, Meta(min_length=1)] | None = None
     env: dict[str, str | None] = {}
     stdin: str | StdinFile = ""
-    stdout: Annotated[str, Meta(min_length=1)] | None | UnsetType = UNSET
-    stderr: Annotated[str, Meta(min_length=1)] | None | UnsetType = UNSET
+    stdout: Annotated[str, Meta(min_length=1)] | UnsetType | None = UNSET
+    stderr: Annotated[str, Meta(min_length=1)] | UnsetType | None = UNSET
     queue: Name = "default"
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     delay: Seconds = 0.0
@@ -211,10 +214,8 @@ _plans: dict[tuple[Any, ...], Plan] = {}
 
 def plan_of(spec: JobSpec) -> Plan:
     """The plan of a job that has passed the checks of L{jobd.spec}."""
-    if spec.call is UNSET and spec.pickle is UNSET:
-        lane = Lane.COMMAND
-    else:
-        lane = Lane.IO if spec.lane == "io" else Lane.CPU
+    is_command = spec.call is UNSET and spec.pickle is UNSET
+    lane = Lane.COMMAND if is_command else Lane.IO if spec.lane == "io" else Lane.CPU
     cpus = spec.cpus if spec.cpus is not UNSET else int(lane is not Lane.IO)
     traits = (lane, spec.queue, spec.priority, cpus, spec.timeout, spec.grace, spec.attempts, spec.backoff)
     plan = _plans.get(traits)

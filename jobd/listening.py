@@ -64,7 +64,9 @@ def tls_options(settings: Settings) -> Any:
         chain = _certificates(settings.tls_cert)
         trust = None
         if settings.tls_client_ca is not None:
-            trust = ssl.trustRootFromCertificates([ssl.Certificate(one) for one in _certificates(settings.tls_client_ca)])
+            trust = ssl.trustRootFromCertificates(
+                [ssl.Certificate(one) for one in _certificates(settings.tls_client_ca)]
+            )
         options = ssl.CertificateOptions(
             privateKey=key,
             certificate=chain[0],
@@ -118,14 +120,17 @@ def parse_endpoints(descriptions: list[str], reactor: IReactorCore) -> list[tupl
     for description in descriptions:
         kind = description.partition(":")[0]
         if kind in ("ssl", "tls"):
-            raise UsageError(f"listen {description!r}: write tcp:…, with --tls-key and --tls-cert every TCP listener speaks TLS")
+            raise UsageError(
+                f"listen {description!r}: write tcp:…, with --tls-key and --tls-cert every TCP listener speaks TLS"
+            )
         if kind == "unix" and ":mode=" not in description:
             description += ":mode=600"
         try:
             found.append((description, serverFromString(reactor, description)))
         except (ValueError, TypeError, KeyError, IndexError) as problem:
             raise UsageError(
-                f"listen {description!r} is not a server endpoint, as tcp:7733:interface=127.0.0.1 or unix:/run/jobd.sock: {problem}"
+                f"listen {description!r} is not a server endpoint, "
+                f"as tcp:7733:interface=127.0.0.1 or unix:/run/jobd.sock: {problem}"
             ) from None
     return found
 

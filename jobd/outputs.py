@@ -6,6 +6,7 @@ import base64
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -78,10 +79,8 @@ class Outputs:
         for job in gone:
             for attempt in range(1, job.attempts + 1):
                 for stream in STREAMS:
-                    try:
+                    with suppress(OSError):
                         os.unlink(output_path(self.folder, job.id, attempt, stream))
-                    except OSError:
-                        pass
 
 
 def _read(handle: int, start: int, limit: int) -> Part:

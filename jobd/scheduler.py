@@ -96,6 +96,7 @@ class Scheduler:
         self.running = 0
         self.depth = 1
         self.starts = 0
+        self._ready = {True: 0, False: 0}
         self.totals = dict.fromkeys(WORDS[State.SUCCEEDED :], 0)
         self.groups: dict[str, Group] = {}
         self.blocked: dict[int, dict[int, str]] = {}
@@ -192,7 +193,7 @@ class Scheduler:
             queue.running += 1
             self.running += 1
         elif job.state is State.QUEUED:
-            queue.add(job)
+            self._enqueue(job)
         else:
             after = resolve_after(spec.after, [])
             # What is not there has ended as it was to: else this job would have been skipped.
@@ -290,7 +291,7 @@ class Scheduler:
         elif spec.delay:
             self._sleep(job, now)
         else:
-            self.queue(job.plan.queue).add(job)
+            self._enqueue(job)
         return job.id
 
     def _await(self, job: Job, after: dict[int, str], now: Now, out: list[Action]) -> None:
@@ -328,12 +329,20 @@ class Scheduler:
     def _make_ready(self, job: Job, out: list[Action]) -> None:
         job.state = State.QUEUED
         job.due = None
-        self.queue(job.plan.queue).add(job)
+        self._enqueue(job)
         out.append(Update(job))
 
     def _remember_key(self, job_id: int, key: str, fingerprint: int) -> None:
         self.keys[key] = (job_id, fingerprint)
         self._key_of[job_id] = key
+
+    def _enqueue(self, job: Job, first: bool = False) -> None:
+        self._ready[job.plan.cpus > 0] += 1
+        self.queue(job.plan.queue).add(job, first)
+
+    def _dequeue(self, job: Job) -> None:
+        self._ready[job.plan.cpus > 0] -= 1
+        self.queues[job.plan.queue].queued -= 1
 
     def _join_group(self, job_id: int, name: str) -> None:
         group = self.groups.setdefault(name, Group())
@@ -346,8 +355,8 @@ class Scheduler:
         """Start what there is room for."""
         if self.paused or self.draining:
             return
-        for needs_cpu in (True, False):
-            while True:
+        for needs_cpu, ready in self._ready.items():
+            while ready and not (needs_cpu and self.used >= self.capacity):
                 queue = self._next_queue(needs_cpu)
                 if queue is None:
                     break
@@ -360,11 +369,10 @@ class Scheduler:
                     break
                 line.take()
                 self._start(job, queue, cost, now, out)
+                ready -= 1
 
     def _next_queue(self, needs_cpu: bool) -> Queue | None:
         """The open queue with the most urgent job; of equals the one that was served longest ago."""
-        if needs_cpu and self.used >= self.capacity:
-            return None
         best, rank = None, (0, 0)
         for queue in self.queues.values():
             if not queue.open:
@@ -385,7 +393,7 @@ class Scheduler:
 
     def _start(self, job: Job, queue: Queue, cost: int, now: Now, out: list[Action]) -> None:
         self.starts += 1
-        queue.queued -= 1
+        self._dequeue(job)
         queue.running += 1
         queue.served = self.starts
         self.running += 1
@@ -399,13 +407,11 @@ class Scheduler:
         out.append(Update(job))
         out.append(Start(job.id, job.attempt, job.plan.lane, job.spec))
 
-    def _stop_running(self, job: Job) -> Queue:
-        queue = self.queues[job.plan.queue]
-        queue.running -= 1
+    def _stop_running(self, job: Job) -> None:
+        self.queues[job.plan.queue].running -= 1
         self.running -= 1
         self.used -= job.cost
         job.cost = 0
-        return queue
 
     # Reports from the pool.
 
@@ -438,7 +444,7 @@ class Scheduler:
         job = self._current(event.job_id, event.attempt, out)
         if job is None:
             return
-        queue = self._stop_running(job)
+        self._stop_running(job)
         if job.ending is State.CANCELLED:
             self._end(job, State.CANCELLED, b"{}", now, out)
             return
@@ -446,7 +452,7 @@ class Scheduler:
         job.started = None
         job.ending = None
         job.state = State.QUEUED
-        queue.add(job, first=True)
+        self._enqueue(job, first=True)
         out.append(Update(job))
 
     def _long(self, event: events.Long, now: Now, out: list[Action]) -> None:
@@ -497,7 +503,9 @@ class Scheduler:
         self.ended.set(job.id, state)
         self.totals[WORDS[state]] += 1
         out.append(Update(job))
-        self._tell(Announce(job.cursor, job.id, state, outcome, self._subscriptions.recipients(job.id, job.notify)), out)
+        self._tell(
+            Announce(job.cursor, job.id, state, outcome, self._subscriptions.recipients(job.id, job.notify)), out
+        )
         name = self._group_of.pop(job.id, None)
         if name is not None:
             self._leave_group(name, state, out)
@@ -579,7 +587,7 @@ class Scheduler:
                 self._ask_to_end(job, State.CANCELLED, out)
             return
         if job.state is State.QUEUED:
-            self.queues[job.plan.queue].queued -= 1
+            self._dequeue(job)
         self.blocked.pop(job.id, None)
         self._end(job, State.CANCELLED, job.outcome or b"{}", now, out)
 

@@ -96,7 +96,7 @@ class Peer:
     identity: str | None
 
     @classmethod
-    def at(cls, address: IAddress) -> Peer:
+    def at(cls, address: IAddress | None) -> Peer:
         host = getattr(address, "host", None)
         if host is None:
             return cls("", True, "local")
@@ -238,7 +238,7 @@ class Session(Protocol):
                 return
             request = wire.parse_request(line)
         except JobdError as problem:
-            self.refuse(wire.tag_of(problem), problem)
+            self.refuse(problem.tag, problem)
             if self.peer.identity is None and line is None:
                 self.hang_up()
             return
@@ -428,7 +428,7 @@ class SessionFactory(ServerFactory):
         self.sessions: set[Session] = set()
         self._empty: list[Deferred[None]] = []
 
-    def buildProtocol(self, addr: IAddress) -> Session:
+    def buildProtocol(self, addr: IAddress | None) -> Session:
         session = Session(next(self._numbers), Peer.at(addr), self)
         session.factory = self
         self.sessions.add(session)
@@ -451,4 +451,3 @@ class SessionFactory(ServerFactory):
             self._empty = []
             done.callback(None)
         return done
-

@@ -80,7 +80,7 @@ def from_options(given: dict[str, Any], config: Path | None) -> Settings:
 def _read(config: Path) -> dict[str, Any]:
     try:
         with config.open("rb") as file:
-            values = tomllib.load(file)
+            values: dict[str, Any] = tomllib.load(file)
     except OSError as problem:
         raise UsageError(f"the configuration {config} cannot be read: {problem.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:

@@ -32,7 +32,10 @@ _any = msgspec.json.Decoder()
 
 
 class Submission(NamedTuple):
-    """A job as it was submitted: its fields, and the JSON they came in, which goes to the worker and the store as it is."""
+    """
+    A job as it was submitted: its fields, and the JSON they came in, which
+    goes to the worker and the store as it is.
+    """
 
     spec: JobSpec
     json: bytes
@@ -107,7 +110,9 @@ def _check(spec: JobSpec) -> None:
     command = spec.argv is not UNSET or spec.shell is not UNSET
     kinds = (spec.argv is not UNSET) + (spec.shell is not UNSET) + (spec.call is not UNSET) + (spec.pickle is not UNSET)
     if kinds != 1:
-        raise BadValue("a job has exactly one of argv, shell, call, pickle; this one has " + ("none" if not kinds else "several"))
+        raise BadValue(
+            "a job has exactly one of argv, shell, call, pickle; this one has " + ("none" if not kinds else "several")
+        )
     if spec.cwd is not None and not _absolute(spec.cwd):
         raise BadValue(f"cwd: must be an absolute path, not {spec.cwd!r}")
     if command:

@@ -30,7 +30,7 @@ from jobd.errors import (
 from jobd.feed import Feed
 from jobd.job import WORDS, State
 from jobd.outputs import FILE_OF
-from jobd.selector import FILTER_FIELDS, MOST, Filter, Selector, take_json, take_selector
+from jobd.selector import MOST, Filter, Selector, take_selector
 from jobd.server import Handler, Session
 from jobd.spec import Submission
 from jobd.store import Record
@@ -76,7 +76,7 @@ class Progress(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class QueueOptions(msgspec.Struct, forbid_unknown_fields=True):
-    limit: Annotated[int, Meta(ge=0, le=1_000_000)] | None | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=0, le=1000000)] | UnsetType | None = UNSET
     paused: bool | UnsetType = UNSET
 
 
@@ -216,7 +216,9 @@ async def watch(session: Session, request: Request) -> None:
     if since < newest:
         floor = await session.daemon.read(lambda reader: reader.floor())
         if since < floor:
-            raise Gone(f"events up to cursor {floor} are no longer kept; the oldest that can be asked for is since {floor}")
+            raise Gone(
+                f"events up to cursor {floor} are no longer kept; the oldest that can be asked for is since {floor}"
+            )
     session.watch(Feed(session.daemon, session, min(since, newest), options.progress), request, newest)
 
 
@@ -389,9 +391,7 @@ def queue(session: Session, request: Request) -> None:
     word, _, rest = request.argument.strip().partition(b" ")
     options: QueueOptions = _options(QueueOptions, rest)
     name = _queue_name(word)
-    session.daemon.handle(
-        events.SetQueue(session.conn, request.tag, name, options.limit, options.paused, show=True)
-    )
+    session.daemon.handle(events.SetQueue(session.conn, request.tag, name, options.limit, options.paused, show=True))
 
 
 def pause(session: Session, request: Request) -> None:

@@ -12,7 +12,9 @@ def why(scheduler: Scheduler, job: Job, now: Now) -> str:
     @param job: one that has not ended.
     """
     if job.state is State.RUNNING:
-        return f"job {job.id} is running{_attempt(job)} for {duration(now.wall - (job.started or now.wall))}{_ending(job)}"
+        return (
+            f"job {job.id} is running{_attempt(job)} for {duration(now.wall - (job.started or now.wall))}{_ending(job)}"
+        )
     if job.id in scheduler.blocked:
         return f"job {job.id} is waiting for {_others(scheduler, scheduler.blocked[job.id])}"
     if job.state is State.WAITING:
@@ -84,5 +86,6 @@ def _obstacle(scheduler: Scheduler, job: Job) -> str:
         return f"queue {queue.name!r} runs {queue.running} of at most {queue.limit} jobs"
     needed = min(job.plan.cpus, scheduler.capacity // UNIT)
     ahead = queue.line(needed > 0).ahead_of(job)
-    places = f"it needs {needed} of {scheduler.capacity // UNIT} places, {(scheduler.capacity - scheduler.used) // UNIT} free"
+    free = (scheduler.capacity - scheduler.used) // UNIT
+    places = f"it needs {needed} of {scheduler.capacity // UNIT} places, {free} free"
     return f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it; {places}"

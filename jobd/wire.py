@@ -36,7 +36,7 @@ MAX_LINE_BEFORE_AUTH = 4096
 """Bytes: before C{auth} nothing longer than a token is needed."""
 
 MAX_RESULT = 512 * 1024
-"""Bytes of a call's result, and of one part of an output: an event must stay below L{MAX_LINE} with room for its escapes."""
+"""Bytes of a call's result, and of one part of an output."""
 
 VERBS: dict[str, tuple[str, str]] = {
     "submit": ("a job, or a list of jobs", "accept jobs: all of them or none"),
@@ -133,7 +133,9 @@ class Lines:
         self._parts, self._held, self._skipping = [], 0, False
         self._hold(tail)
         limit = self.limit - 1
-        return [None if line is None or len(line) > limit else line[:-1] if line[-1:] == b"\r" else line for line in pieces]
+        return [
+            None if line is None or len(line) > limit else line[:-1] if line[-1:] == b"\r" else line for line in pieces
+        ]
 
     def _hold(self, tail: bytes) -> None:
         """Keep the beginning of a line until its end comes; drop it once it is too long."""
@@ -173,19 +175,16 @@ def parse_request(line: bytes) -> Request:
     word, _, argument = line.partition(b" ")
     verb = _VERBS.get(word)
     if verb is None:
-        raise tagged(tag, UnknownVerb(f"there is no verb {excerpt(word)}{did_you_mean(word.decode(), VERBS)}; 'help' lists them"))
+        raise tagged(
+            tag, UnknownVerb(f"there is no verb {excerpt(word)}{did_you_mean(word.decode(), VERBS)}; 'help' lists them")
+        )
     return Request(tag, verb, argument)
 
 
 def tagged(tag: bytes, error: JobdError) -> JobdError:
     """The same error, which remembers the tag its reply must carry."""
-    error.tag = tag  # type: ignore[attr-defined]
+    error.tag = tag
     return error
-
-
-def tag_of(error: JobdError) -> bytes:
-    tag: bytes = getattr(error, "tag", b"")
-    return tag
 
 
 def too_long(limit: int) -> JobdError:

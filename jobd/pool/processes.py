@@ -70,7 +70,7 @@ class ProcessPool:
         report(Capacity(self._cpus, 1))
 
     def _spawn(self, lane: Lane) -> None:
-        worker = Worker(self._clock, self._ended, self._returned, self._progress, lambda worker: self._lost(lane, worker))
+        worker = Worker(lane, self._clock, self._ended, self._returned, self._progress, self._lost)
         self._workers[lane].append(worker)
         waiting, self._waiting[lane] = self._waiting[lane], []
         program = [sys.executable, "-m", PROGRAMS[lane], "--output", self._output]
@@ -95,7 +95,11 @@ class ProcessPool:
         workers = self._workers[lane]
         if len(workers) < 2:
             return workers[0] if workers else None
-        return min(workers, key=lambda worker: (worker.closing, worker.slow, len(worker.inflight)))
+        best = workers[0]
+        for worker in workers:
+            if worker.load < best.load:
+                best = worker
+        return best
 
     def kill(self, kill: Kill) -> None:
         worker = self._of.get((kill.job_id, kill.attempt))
@@ -116,7 +120,7 @@ class ProcessPool:
             for start in back:
                 self._report(Returned(start.job_id, start.attempt))
 
-    def _after(self, delay: float, function: Callable[..., None], *args: Any) -> None:
+    def _after(self, delay: float, function: Callable[..., object], *args: Any) -> None:
         def due() -> None:
             self._timers.discard(timer)
             function(*args)
@@ -143,13 +147,18 @@ class ProcessPool:
         workers = [worker for group in self._workers.values() for worker in group]
         for worker in workers:
             worker.finish()
-            if worker in self._workers[Lane.CPU] and worker.inflight:
+            if worker.lane is Lane.CPU and worker.inflight:
                 worker.kill()
         if workers:
-            self._after(STOP, lambda: [worker.kill() for worker in workers])
+            self._after(STOP, self._kill_all)
         else:
             self._gone.callback(None)
         return self._gone
+
+    def _kill_all(self) -> None:
+        for group in self._workers.values():
+            for worker in group:
+                worker.kill()
 
     # What it is told by its workers.
 
@@ -161,21 +170,22 @@ class ProcessPool:
         if not worker.inflight:
             worker.slow = worker.closing = False
         self._report(Finished(*attempt, state, outcome))
-        if worker in self._workers[Lane.CPU] and self._depth.ended(wall):
+        if worker.lane is Lane.CPU and self._depth.ended(wall):
             self._report(Capacity(self._cpus, self._depth.value))
 
     def _returned(self, worker: Worker, attempt: Attempt) -> None:
         del self._of[attempt]
-        if not worker.slow and worker.inflight and worker in self._workers[Lane.CPU]:
+        if not worker.slow and worker.inflight and worker.lane is Lane.CPU:
             worker.slow = True
             self._report(Long(*next(iter(worker.inflight))))
         self._report(Returned(*attempt))
 
-    def _lost(self, lane: Lane, worker: Worker) -> None:
+    def _lost(self, worker: Worker) -> None:
         """
         A worker is gone. Calls run in the order they were given, and each is reported as soon
         as it has ended: of those not reported only the first can have begun.
         """
+        lane = worker.lane
         self._workers[lane].remove(worker)
         self._touched.discard(worker)
         if lane is Lane.CPU and worker.inflight:
@@ -192,7 +202,12 @@ class ProcessPool:
         if self._stopping:
             self._check_stopped()
             return
-        self.log.warn("worker {pid} for {lane} {status}; another takes its place", pid=worker.pid, lane=lane.name, status=worker.status)
+        self.log.warn(
+            "worker {pid} for {lane} {status}; another takes its place",
+            pid=worker.pid,
+            lane=lane.name,
+            status=worker.status,
+        )
         if worker.ready:
             self._spawn(lane)
         else:
@@ -215,7 +230,7 @@ class ProcessPool:
 
     def live_output(self, job_id: int, attempt: int, stream: Stream) -> str | None:
         worker = self._of.get((job_id, attempt))
-        if worker is None or next(iter(worker.inflight)) != (job_id, attempt) or worker not in self._workers[Lane.CPU]:
+        if worker is None or next(iter(worker.inflight)) != (job_id, attempt) or worker.lane is not Lane.CPU:
             return None
         return live_output_path(self._output, worker.pid, stream)
 

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from jobd.alarm import Clock, Timer
-from jobd.job import BY_WORD, State
+from jobd.job import BY_WORD, Lane, State
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProcessTransport
@@ -38,12 +38,14 @@ class Worker(ProcessProtocol):
 
     def __init__(
         self,
+        lane: Lane,
         clock: Clock,
         ended: Callable[[Worker, Attempt, State, float, bytes], None],
         returned: Callable[[Worker, Attempt], None],
         progress: Callable[[int, int, bytes], None],
         gone: Callable[[Worker], None],
     ) -> None:
+        self.lane = lane
         self.inflight: dict[Attempt, None] = {}
         self.slow = False
         self.closing = False
@@ -57,6 +59,11 @@ class Worker(ProcessProtocol):
         self._tail = b""
         self._exited = False
         self._drain: Timer | None = None
+
+    @property
+    def load(self) -> int:
+        """The less, the sooner it can begin something more."""
+        return len(self.inflight) + (1_000_000 if self.slow else 0) + (2_000_000 if self.closing else 0)
 
     # To the worker.
 

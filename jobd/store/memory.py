@@ -129,9 +129,7 @@ class MemoryStore:
     def prune(self, keep: int, before: float, done: Callable[[list[Pruned] | Exception], None]) -> None:
         ended = sorted((record for record in self._records.values() if record.cursor), key=lambda r: r.cursor or 0)
         surplus = max(0, len(ended) - keep)
-        gone = [
-            record for place, record in enumerate(ended) if place < surplus or (record.ended or 0.0) < before
-        ]
+        gone = [record for place, record in enumerate(ended) if place < surplus or (record.ended or 0.0) < before]
         for record in gone:
             del self._records[record.id], self._specs[record.id], self._ending[record.id]
             self._fingerprints.pop(record.id, None)

@@ -154,14 +154,13 @@ def prepare_batch(batch: Iterable[Kept]) -> list[Statement]:
     changed: dict[int, Job] = {}
     others: list[Statement] = []
     for change in batch:
-        kind = type(change)
-        if kind is Update:
+        if isinstance(change, Update):
             changed[change.job.id] = change.job
-        elif kind is Insert:
+        elif isinstance(change, Insert):
             new[change.job.id] = change
-        elif kind is KeepGroupEvent:
+        elif isinstance(change, KeepGroupEvent):
             others.append((schema.WRITE_GROUP_EVENT, (change.cursor, change.group, change.json.decode())))
-        else:
+        elif isinstance(change, KeepQueue):
             others.append((schema.WRITE_QUEUE, (change.name, change.limit, change.paused)))
     begun = []
     rest = []
@@ -252,12 +251,15 @@ def prune(database: sqlite3.Connection, keep: int, before: float) -> list[Pruned
     by_number = database.execute(
         "SELECT cursor FROM jobs WHERE cursor IS NOT NULL ORDER BY cursor DESC LIMIT 1 OFFSET ?", (keep,)
     ).fetchone()
-    by_age = database.execute("SELECT max(cursor) FROM jobs WHERE cursor IS NOT NULL AND ended < ?", (before,)).fetchone()
+    by_age = database.execute(
+        "SELECT max(cursor) FROM jobs WHERE cursor IS NOT NULL AND ended < ?", (before,)
+    ).fetchone()
     floor = max(by_number[0] if by_number else 0, by_age[0] or 0)
     if not floor:
         return []
     gone = [
-        Pruned(*row) for row in database.execute("SELECT id, attempt FROM jobs WHERE cursor <= ? ORDER BY cursor", (floor,))
+        Pruned(*row)
+        for row in database.execute("SELECT id, attempt FROM jobs WHERE cursor <= ? ORDER BY cursor", (floor,))
     ]
     next_id, cursor = high_marks(database)
     with_transaction(
@@ -287,7 +289,8 @@ def high_marks(database: sqlite3.Connection) -> tuple[int, int]:
 def read_snapshot(database: sqlite3.Connection) -> Snapshot:
     next_id, cursor = high_marks(database)
     live = database.execute(
-        "SELECT id, state, attempt, submitted, started, due, ending, spec, outcome FROM jobs WHERE state < 4 ORDER BY id"
+        "SELECT id, state, attempt, submitted, started, due, ending, spec, outcome "
+        "FROM jobs WHERE state < 4 ORDER BY id"
     )
     jobs = [
         KeptJob(
