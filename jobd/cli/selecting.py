@@ -70,17 +70,9 @@ def selector(session: Session, args: argparse.Namespace) -> str:
 
 def pages(session: Session, wanted: dict[str, Any], limit: int | None = None) -> Iterator[dict[str, Any]]:
     """The jobs that a filter stands for, in short, from as many replies as it takes."""
-    wanted = dict(wanted)
-    while limit is None or limit > 0:
-        command = commands.list_jobs({**wanted, "limit": 1000 if limit is None else min(limit, 1000)})
-        page = command.read(session.ask(command.request()))
-        yield from page["jobs"]
-        if not page["more"]:
-            return
-        if limit is not None:
-            limit -= len(page["jobs"])
-        end = page["jobs"][-1]["id"]
-        wanted["from"] = end - 1 if wanted.get("newest") else end + 1
+    listing = commands.Listing(wanted, limit)
+    while (command := listing.next()) is not None:
+        yield from listing.take(command.read(session.ask(command.request())))
 
 
 def ids(session: Session, args: argparse.Namespace) -> list[int]:

@@ -266,16 +266,9 @@ class Client:
         Jobs in short, by C{state}, C{queue}, C{group}, C{label}, C{key} or C{ids};
         oldest first, or newest first with C{newest=True}; with C{limit=} no more than so many.
         """
-        limit = filters.pop("limit", None)
-        while True:
-            page = self._do(commands.list_jobs({**filters, "limit": 1000 if limit is None else min(limit, 1000)}))
-            yield from page["jobs"]
-            if limit is not None:
-                limit -= len(page["jobs"])
-            if not page["more"] or limit == 0:
-                return
-            last = page["jobs"][-1]["id"]
-            filters["from"] = last - 1 if filters.get("newest") else last + 1
+        listing = commands.Listing(filters, filters.pop("limit", None))
+        while (command := listing.next()) is not None:
+            yield from listing.take(self._do(command))
 
     def why(self, job: JobLike) -> str:
         """In one line what a job waits for, or how it ended."""

@@ -45,14 +45,14 @@ class Channel:
     The thread and its connection.
 
     @param timeout: seconds a connection may take.
-    @param patience: seconds for which a lost daemon is looked for; 0: not at all.
+    @ivar patience: seconds for which a lost daemon is looked for; 0: not at all.
     """
 
     def __init__(self, target: Target, owner: Owner, *, timeout: float, patience: float) -> None:
         self.target = target
         self._owner = owner
         self._timeout = timeout
-        self._patience = patience
+        self.patience = patience
         self._core = Core(target.token)
         self._inbox: deque[Request] = deque()
         self._unsent = memoryview(b"")
@@ -169,8 +169,8 @@ class Channel:
         problem = lost(self.target, self._core.reason or why)
         given_up = self._core.disconnected()
         for request in given_up:
-            self._owner.refused(request, unknown_fate(self.target) if self._patience > 0 else problem)
-        if self._patience <= 0:
+            self._owner.refused(request, unknown_fate(self.target) if self.patience > 0 else problem)
+        if self.patience <= 0:
             raise problem
         return self._reconnect(selector)
 
@@ -231,7 +231,7 @@ class Channel:
         self._woken = False
 
     def _reconnect(self, selector: selectors.BaseSelector) -> bool:
-        until = time.monotonic() + self._patience
+        until = time.monotonic() + self.patience
         for pause in pauses():
             if self._closing or not self._owner.feed(self._core):
                 return False

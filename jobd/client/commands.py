@@ -11,9 +11,13 @@ from typing import Any, Generic, Protocol, TypeVar, Union
 
 from jobd.client.core import HOW_TO_AUTHENTICATE, Request
 from jobd.client.ids import format_ids, parse_ids
+from jobd.client.streams import output_bytes
 from jobd.errors import BadValue, NotAuthenticated
 
 T = TypeVar("T")
+
+PART = 524_288
+"""The most bytes of output in one reply."""
 
 
 class HasId(Protocol):
@@ -166,3 +170,65 @@ def drain() -> Command[int]:
 
 def ping(text: str) -> Command[str]:
     return Command("ping", text, _text)
+
+
+class Listing:
+    """
+    A list over as many replies as it takes: while L{next} has a command, give its reply to L{take}.
+
+    @param limit: no more jobs than this.
+    """
+
+    def __init__(self, filters: Mapping[str, Any], limit: int | None = None) -> None:
+        self._filters = dict(filters)
+        self._limit = limit
+        self._more = True
+
+    def next(self) -> Command[dict[str, Any]] | None:
+        if not self._more or self._limit == 0:
+            return None
+        most = 1000 if self._limit is None else min(self._limit, 1000)
+        return list_jobs({**self._filters, "limit": most})
+
+    def take(self, page: dict[str, Any]) -> list[dict[str, Any]]:
+        jobs: list[dict[str, Any]] = page["jobs"]
+        self._more = page["more"] and bool(jobs)
+        if self._limit is not None:
+            self._limit -= len(jobs)
+        if self._more:
+            last = jobs[-1]["id"]
+            self._filters["from"] = last - 1 if self._filters.get("newest") else last + 1
+        return jobs
+
+
+class Reading:
+    """
+    What a job has written so far, over as many replies as it takes; used as L{Listing}.
+
+    @param start: the byte to begin at; negative: from the end.
+    @param limit: no more bytes than this.
+    """
+
+    def __init__(
+        self, job: JobLike, stream: str = "stdout", start: int = 0, limit: int | None = None, attempt: int | None = None
+    ) -> None:
+        self._job = job
+        self._stream = stream
+        self._start = start
+        self._left = limit
+        self._attempt = attempt
+        self._more = True
+
+    def next(self) -> Command[dict[str, Any]] | None:
+        if not self._more or self._left == 0:
+            return None
+        most = PART if self._left is None else min(self._left, PART)
+        return output(self._job, self._stream, self._start, most, self._attempt)
+
+    def take(self, part: dict[str, Any]) -> bytes:
+        data = output_bytes(part)
+        self._start = part["next"]
+        self._more = bool(data) and self._start < part["size"]
+        if self._left is not None:
+            self._left -= len(data)
+        return data

@@ -50,6 +50,8 @@ class Connection:
         @raise ConnectionProblem: it cannot be reached, or is not a jobd.
         @raise NotAuthenticated: it wants a token.
         """
+        # Until it has greeted us, one that hangs up will not do better the next time.
+        self._channel.patience = 0
         self._channel.open()
         try:
             self._local = self.do(commands.greet(self.target.url))
@@ -59,6 +61,7 @@ class Connection:
         except BaseException:
             self.close()
             raise
+        self._channel.patience = self.patience
 
     def close(self) -> None:
         self._channel.close(self.timeout)

@@ -68,22 +68,25 @@ def _dial_tcp(target: Target, timeout: float) -> socket.socket:
 
 
 def _handshake(target: Target, tls: Tls, sock: socket.socket) -> socket.socket:
-    import ssl
-
     context = tls_context(tls)
     try:
         return context.wrap_socket(sock, server_hostname=target.host)
-    except ssl.SSLCertVerificationError as error:
-        raise ConnectionProblem(untrusted(target, error.verify_code, error.verify_message)) from error
-    except ssl.SSLError as error:
-        raise ConnectionProblem(
+    except OSError as error:
+        raise handshake_problem(target, error) from error
+
+
+def handshake_problem(target: Target, error: OSError) -> ConnectionProblem:
+    """The L{ConnectionProblem} for a TLS handshake that failed."""
+    import ssl
+
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ConnectionProblem(untrusted(target, error.verify_code, error.verify_message))
+    if isinstance(error, ssl.SSLError):
+        return ConnectionProblem(
             f"{target.url}: no TLS connection ({error.reason or error}); is it a TLS port, "
             "and does it want a client certificate (JOBD_TLS_CERT, JOBD_TLS_KEY)?"
-        ) from error
-    except OSError as error:
-        raise ConnectionProblem(
-            f"{target.url}: the TLS handshake was cut short ({error}); is it a TLS port?"
-        ) from error
+        )
+    return ConnectionProblem(f"{target.url}: the TLS handshake was cut short ({error}); is it a TLS port?")
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
@@ -137,6 +140,9 @@ def problem(target: Target, error: BaseException) -> ConnectionProblem:
 
 def lost(target: Target, why: object = None) -> ConnectionProblem:
     """The error for a connection that ended in the middle."""
+    if target.tls is not None and isinstance(why, OSError) and type(why).__name__.startswith("SSL"):
+        # With TLS 1.3 the other side's refusal comes only after our half of the handshake.
+        return handshake_problem(target, why)
     detail = f": {why}" if why else ""
     return ConnectionProblem(f"the connection to {target.url} was lost{detail}")
 

@@ -126,6 +126,7 @@ class Engine:
             except Exception as error:
                 greeting.set_exception(error)
 
+        self._channel.patience = 0
         self._channel.open()
         try:
             self._channel.send(command.request(greeted))
@@ -134,6 +135,7 @@ class Engine:
         except BaseException:
             self._channel.close()
             raise
+        self._channel.patience = PATIENCE
         self._tail = f", {common}}}" if common else "}"
         _live.add(self)
 

@@ -81,14 +81,6 @@ def parts(
     attempt: int | None = None,
 ) -> Iterator[bytes]:
     """What a job has written so far, in parts that each fit into a reply."""
-    while limit is None or limit > 0:
-        most = 524_288 if limit is None else min(limit, 524_288)
-        part = do(commands.output(job, stream, start, most, attempt))
-        data = output_bytes(part)
-        if data:
-            yield data
-        start = part["next"]
-        if limit is not None:
-            limit -= len(data)
-        if not data or start >= part["size"]:
-            return
+    reading = commands.Reading(job, stream, start, limit, attempt)
+    while (command := reading.next()) is not None:
+        yield reading.take(do(command))
