@@ -25,6 +25,7 @@ NOT_EXECUTABLE = 126
 
 _BINARY = getattr(os, "O_BINARY", 0)
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+_TEMPORARY = _BINARY | getattr(os, "O_TEMPORARY", 0) | os.O_RDWR | os.O_CREAT | os.O_EXCL
 _NO_RESOURCES = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 
@@ -52,8 +53,8 @@ class CommandSpec(msgspec.Struct):
     cwd: str | None = None
     env: dict[str, str | None] = {}
     stdin: str | dict[str, str] | None = None
-    stdout: str | None | msgspec.UnsetType = msgspec.UNSET
-    stderr: str | None | msgspec.UnsetType = msgspec.UNSET
+    stdout: str | msgspec.UnsetType | None = msgspec.UNSET
+    stderr: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 decode_spec = msgspec.json.Decoder(CommandSpec).decode
@@ -113,7 +114,7 @@ class Launch:
             return self._open_file(stdin["file"], os.O_RDONLY, "stdin")
         path = f"{output}{os.sep}.{os.getpid()}.{job}.in"
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY | getattr(os, "O_TEMPORARY", 0), 0o600)
+            descriptor = os.open(path, _TEMPORARY, 0o600)
         except OSError as problem:
             raise trouble(problem, "the text for stdin cannot be kept") from problem
         try:
@@ -128,7 +129,7 @@ class Launch:
             raise trouble(problem, "the text for stdin cannot be kept") from problem
         return descriptor
 
-    def _open_stream(self, where: str | None | msgspec.UnsetType, stream: Stream, job: int, attempt: int) -> int:
+    def _open_stream(self, where: str | msgspec.UnsetType | None, stream: Stream, job: int, attempt: int) -> int:
         if where is None:
             return -1
         if isinstance(where, str):
@@ -149,7 +150,7 @@ class Launch:
             descriptor = os.open(path, flags | _NONBLOCK | _BINARY, 0o666)
         except OSError as problem:
             raise trouble(problem, f"{what}: cannot open {path}") from problem
-        if _NONBLOCK:
+        if sys.platform != "win32":
             os.set_blocking(descriptor, True)
         return descriptor
 

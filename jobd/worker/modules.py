@@ -148,7 +148,8 @@ class Modules:
             __import__(name)
         except ModuleNotFoundError as missing:
             if missing.name is not None and f"{name}.".startswith(f"{missing.name}."):
-                raise CannotFind(f"there is no module {missing.name!r}, neither in {self.folder} nor installed") from None
+                text = f"there is no module {missing.name!r}, neither in {self.folder} nor installed"
+                raise CannotFind(text) from None
             raise
         finally:
             self._note()

@@ -40,6 +40,10 @@ if sys.platform == "win32":
         """User and system seconds of the ended children of this process; not known here."""
         return (0.0, 0.0)
 
+    def thread_time() -> tuple[float, float] | None:
+        """User and system seconds of the calling thread; C{None} where they are not known."""
+        return None
+
 else:
     import resource
     from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
@@ -56,6 +60,13 @@ else:
     def children_time() -> tuple[float, float]:
         """User and system seconds of the ended children of this process."""
         record = getrusage(RUSAGE_CHILDREN)
+        return record[0], record[1]
+
+    def thread_time() -> tuple[float, float] | None:
+        """User and system seconds of the calling thread; C{None} where they are not known."""
+        if sys.platform == "darwin":
+            return None
+        record = getrusage(resource.RUSAGE_THREAD)
         return record[0], record[1]
 
 
@@ -91,18 +102,9 @@ def done(job: bytes, attempt: bytes, ended: Ended, wall: float, used: Usage) -> 
     user, system, max_rss = used
     state, exit_code, extra = ended
     if user < 0.0:
-        text = b'D %b %b %b %.6f {"exit_code": %d, "wall": %.6f, "max_rss": %d, "attempt": %b%b}\n'
-        return text % (job, attempt, state, wall, exit_code, wall, max_rss, attempt, extra)
-    return b'D %b %b %b %.6f {"exit_code": %d, "wall": %.6f, "user": %.6f, "sys": %.6f, "max_rss": %d, "attempt": %b%b}\n' % (
-        job,
-        attempt,
-        state,
-        wall,
-        exit_code,
-        wall,
-        user,
-        system,
-        max_rss,
-        attempt,
-        extra,
-    )
+        return _WITHOUT_TIME % (job, attempt, state, wall, exit_code, wall, max_rss, attempt, extra)
+    return _WHOLE % (job, attempt, state, wall, exit_code, wall, user, system, max_rss, attempt, extra)
+
+
+_WITHOUT_TIME = b'D %b %b %b %.6f {"exit_code": %d, "wall": %.6f, "max_rss": %d, "attempt": %b%b}\n'
+_WHOLE = b'D %b %b %b %.6f {"exit_code": %d, "wall": %.6f, "user": %.6f, "sys": %.6f, "max_rss": %d, "attempt": %b%b}\n'

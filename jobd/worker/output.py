@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, TextIO
 
 Stream = Literal["out", "err"]
 STREAMS: tuple[Stream, Stream] = ("out", "err")
@@ -81,3 +81,13 @@ def move(source: str, target: str) -> None:
     except FileNotFoundError:
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
         os.rename(source, target)
+
+
+def text_stream(descriptor: int, closefd: bool = False) -> TextIO:
+    """
+    What C{print} writes to: UTF-8, whatever the locale, and line buffered, so
+    that whoever follows the job sees each line when it is printed.
+    """
+    return open(
+        descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="\n", buffering=1, closefd=closefd
+    )

@@ -40,10 +40,12 @@ from jobd.worker.command import (
     outcome_of,
 )
 from jobd.worker.link import Link
-from jobd.worker.outcome import UNKNOWN, Usage, done, failed, usage
+from jobd.worker.outcome import UNKNOWN, Usage, done, failed
 from jobd.worker.spool import OwnFile
 
 assert sys.platform != "win32"
+
+from jobd.worker.outcome import usage  # noqa: E402
 
 _STARTS = 4
 """How many commands are started before ended ones are collected again."""
@@ -330,7 +332,7 @@ class Runner:
         self._later(grace, lambda: self._kill(command))
 
     def _kill(self, command: Command) -> None:
-        if (command.job, command.attempt) not in self._commands or self._commands[command.job, command.attempt] is not command:
+        if self._commands.get((command.job, command.attempt)) is not command:
             return
         now = time.monotonic()
         self._adopt()

@@ -7,6 +7,7 @@ import json
 import pickle
 import traceback
 from collections.abc import Callable
+from functools import partial
 from types import CoroutineType, TracebackType
 from typing import Any
 
@@ -45,8 +46,13 @@ def invoke(spec: CallSpec, modules: Modules) -> Any:
     """The call's value, or its coroutine. Raises whatever it raises."""
     if spec.pickle is None:
         return modules.find(spec.call)(*spec.args, **spec.kwargs)
-    function, args, kwargs = pickle.loads(binascii.a2b_base64(spec.pickle))
-    return function(*args, **kwargs)
+    return unpickle(spec)()
+
+
+def unpickle(spec: CallSpec) -> Callable[[], Any]:
+    """The call in C{spec.pickle}, with its arguments. Raises whatever unpickling raises."""
+    function, args, kwargs = pickle.loads(binascii.a2b_base64(spec.pickle or ""))
+    return partial(function, *args, **kwargs)
 
 
 def run_coroutine(coroutine: CoroutineType[Any, Any, Any]) -> Any:
@@ -92,7 +98,8 @@ def _returned_pickle(value: Any) -> Ended:
 
 def _within_limit(text: bytes, form: bytes, what: str) -> Ended:
     if len(text) > RESULT_LIMIT:
-        return failed(f"the result is too long: {len(text)} bytes of {what}, {RESULT_LIMIT} is the limit; write it to a file")
+        size = f"{len(text)} bytes of {what}, {RESULT_LIMIT} is the limit"
+        return failed(f"the result is too long: {size}; write it to a file")
     return Ended(SUCCEEDED, 0, form % text)
 
 

@@ -14,9 +14,8 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
-from typing import TextIO
 
-from jobd.worker.output import STREAMS, Stream, live_output_path, move, open_append, output_path
+from jobd.worker.output import STREAMS, Stream, live_output_path, move, open_append, output_path, text_stream
 
 
 class Scratch:
@@ -101,7 +100,7 @@ class Printed:
     def __init__(self, folder: str, log: Callable[[str], None]) -> None:
         self._lock = Lock()
         self._scratches = [Scratch(folder, stream, number, log) for number, stream in enumerate(STREAMS, 1)]
-        self._out, self._err = _text_stream(1), _text_stream(2)
+        self._out, self._err = text_stream(1), text_stream(2)
         sys.stdout, sys.stderr = self._out, self._err
 
     def publish(self, job: int, attempt: int, still: Callable[[], bool]) -> None:
@@ -117,7 +116,7 @@ class Printed:
             self._out.flush()
             self._err.flush()
         except (OSError, ValueError):
-            self._out, self._err = _text_stream(1), _text_stream(2)
+            self._out, self._err = text_stream(1), text_stream(2)
         # The call may have put others in their place.
         sys.stdout, sys.stderr = self._out, self._err
         with self._lock:
@@ -128,8 +127,3 @@ class Printed:
         """Remove the scratch files when the worker ends."""
         for scratch in self._scratches:
             scratch.discard()
-
-
-def _text_stream(number: int) -> TextIO:
-    # Line buffered: whoever follows the job sees each line when it is printed.
-    return open(number, "w", encoding="utf-8", errors="backslashreplace", newline="\n", buffering=1, closefd=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import NamedTuple
 
 from jobd.worker.link import Link, take_link
@@ -49,11 +50,9 @@ def begin(argv: list[str]) -> tuple[Options, Link]:
     """Parse C{argv}, lead a session of our own and take the link."""
     options = parse(argv)
     if sys.platform != "win32":
-        try:
+        # The pool may have made this process a group leader already.
+        with suppress(PermissionError):
             os.setsid()
-        except PermissionError:
-            # The pool has made this process a group leader already.
-            pass
     os.makedirs(options.output, mode=0o700, exist_ok=True)
     return options, take_link()
 

@@ -67,7 +67,7 @@ def children(pid: int) -> list[int]:
 
 def own_children() -> list[int]:
     """The same for this process, which has one thread."""
-    descriptor = os.open("/proc/thread-self/children", os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open("/proc/thread-self/children", os.O_RDONLY)
     try:
         text = data = os.read(descriptor, 65536)
         while data:

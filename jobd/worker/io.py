@@ -1,0 +1,297 @@
+"""
+The io worker: many calls at once in one process, for those that mostly wait.
+
+Plain functions run in threads, C{async def} functions as tasks of one event
+loop. A task must not block: it would hold up all others. A thread cannot be
+ended from outside.
+
+Which of the two a job is becomes known when its callable has been found, and
+that may import a module: jobs of a name that is not known yet wait for a
+thread that does nothing else, those of known names go on meanwhile.
+
+All share one process: its folder and environment are those of no job in
+particular (a job's C{cwd} only says where its callable is looked for first), and only what is
+written through C{sys.stdout} and C{sys.stderr} finds its way to the job's own
+output. What goes to the descriptors 1 and 2 themselves ends in the daemon's log.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Condition, Lock, Thread
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jobd.worker import current, startup
+from jobd.worker.current import Report
+from jobd.worker.link import Link
+from jobd.worker.modules import Modules
+from jobd.worker.outcome import Ended, Usage, done, failed, process_usage, thread_time
+from jobd.worker.proxy import JobOutput, redirect
+from jobd.worker.results import CallSpec, decode_spec, raised, returned, unpickle
+from jobd.worker.startup import begin
+
+if TYPE_CHECKING:
+    import asyncio
+
+_STOP = 5.0
+"""Seconds for jobs to come to their end when the pool has closed the link."""
+
+_FRESH = 1.0
+"""Seconds for which a callable that was found is taken as unchanged."""
+
+_CO_COROUTINE = 0x80
+
+Key = tuple[bytes, bytes]
+Name = tuple[str, str]
+
+
+class IoJob:
+    """
+    A job on its way.
+
+    @ivar function: its callable, with its arguments.
+    @ivar future: it waits for a thread, or has one.
+    @ivar task: it runs in the event loop.
+    @ivar cancelled: it was told to end.
+    """
+
+    __slots__ = ("attempt", "cancelled", "function", "future", "job", "output", "spec", "started", "task")
+
+    def __init__(self, job: bytes, attempt: bytes, spec: CallSpec, folder: str) -> None:
+        self.job = job
+        self.attempt = attempt
+        self.spec = spec
+        self.output = JobOutput(folder, int(job), int(attempt))
+        self.started = time.monotonic()
+        self.function: Callable[[], Any] | None = None
+        self.future: Future[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.cancelled = False
+
+
+_running: contextvars.ContextVar[IoJob | None] = contextvars.ContextVar("jobd_io_job", default=None)
+
+
+def _output_here() -> JobOutput | None:
+    job = _running.get()
+    return None if job is None else job.output
+
+
+class IoWorker:
+    """The program; its main thread reads the link."""
+
+    def __init__(self, link: Link, output: str, threads: int) -> None:
+        self._link = link
+        self._folder = output
+        self._home = startup.home()
+        self._threads = ThreadPoolExecutor(threads, "call")
+        self._modules = Modules()
+        self._finding = Lock()
+        self._known: dict[Name, tuple[Callable[..., Any], float]] = {}
+        self._unknown: dict[Name, list[IoJob]] = {}
+        self._changed = Condition()
+        self._jobs: dict[Key, IoJob] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self) -> None:
+        """Work until the pool closes the link."""
+        redirect(_output_here)
+        current.register(self._report)
+        self._link.send(b"H %d\n" % os.getpid())
+        while lines := self._link.read():
+            for line in lines:
+                kind, job, attempt, rest = line.split(b" ", 3)
+                if kind == b"S":
+                    self._start(job, attempt, rest)
+                elif kind == b"C":
+                    self._cancel((job, attempt))
+        for key in list(self._jobs):
+            self._cancel(key)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._jobs, _STOP)
+
+    # Starting.
+
+    def _start(self, job: bytes, attempt: bytes, text: bytes) -> None:
+        try:
+            new = IoJob(job, attempt, decode_spec(text), self._folder)
+        except msgspec.MsgspecError as problem:
+            unread = IoJob(job, attempt, CallSpec(), self._folder)
+            self._jobs[job, attempt] = unread
+            self._end(unread, failed(f"the job cannot be read: {problem}"), None)
+            return
+        self._jobs[job, attempt] = new
+        if new.spec.pickle is not None:
+            new.function = lambda: self._unpickled(new.spec)()
+            self._run_in_thread(new)
+            return
+        name = (new.spec.cwd or self._home, new.spec.call)
+        function, found = self._known.get(name, (None, 0.0))
+        if function is not None and new.started - found < _FRESH:
+            self._begin(new, function)
+            return
+        with self._changed:
+            waiting = self._unknown.setdefault(name, [])
+            waiting.append(new)
+        if len(waiting) == 1:
+            Thread(target=self._find, args=(name,), daemon=True).start()
+
+    def _find(self, name: Name) -> None:
+        """Find a callable and begin the jobs that wait for it."""
+        folder, call = name
+        problem: BaseException | None = None
+        try:
+            with self._finding:
+                self._modules.enter(folder, time.monotonic())
+                function = self._modules.find(call)
+            self._known[name] = function, time.monotonic()
+        except BaseException as trouble:
+            problem = trouble
+        with self._changed:
+            waiting = self._unknown.pop(name)
+        for job in waiting:
+            if problem is not None:
+                self._end(job, raised(problem, False), None)
+            else:
+                self._begin(job, function)
+
+    def _unpickled(self, spec: CallSpec) -> Callable[[], Any]:
+        with self._finding:
+            self._modules.enter(spec.cwd or self._home, time.monotonic())
+            return unpickle(spec)
+
+    def _begin(self, job: IoJob, function: Callable[..., Any]) -> None:
+        if job.cancelled:
+            self._hand_back(job)
+            return
+        job.function = lambda: function(*job.spec.args, **job.spec.kwargs)
+        if _is_coroutine_function(function):
+            self._run_in_loop(job, job.function)
+        else:
+            self._run_in_thread(job)
+
+    # Threads.
+
+    def _run_in_thread(self, job: IoJob) -> None:
+        job.future = self._threads.submit(self._perform, job)
+
+    def _perform(self, job: IoJob) -> None:
+        token = _running.set(job)
+        before = thread_time()
+        job.started = time.monotonic()
+        pickled = job.spec.pickle is not None
+        try:
+            assert job.function is not None
+            value = job.function()
+            if isinstance(value, CoroutineType):
+                # Not to be seen from outside that this is one: a decorated or a callable object.
+                self._run_in_loop(job, lambda: value)
+                return
+            ended = returned(value, pickled)
+        except BaseException as problem:
+            ended = raised(problem, pickled)
+        finally:
+            _running.reset(token)
+        after = thread_time()
+        used = None if before is None or after is None else (after[0] - before[0], after[1] - before[1])
+        self._end(job, ended, used)
+
+    # The event loop.
+
+    def _run_in_loop(self, job: IoJob, function: Callable[[], Any]) -> None:
+        self._event_loop().call_soon_threadsafe(self._create_task, job, function)
+
+    def _event_loop(self) -> asyncio.AbstractEventLoop:
+        """Made when it is first needed: many daemons never see a coroutine."""
+        with self._changed:
+            if self._loop is None:
+                import asyncio
+
+                self._loop = asyncio.new_event_loop()
+                Thread(target=self._loop.run_forever, name="event loop", daemon=True).start()
+            return self._loop
+
+    def _create_task(self, job: IoJob, function: Callable[[], Any]) -> None:
+        if job.cancelled:
+            self._end(job, Ended(b"cancelled", 1), None)
+            return
+        assert self._loop is not None
+        context = contextvars.copy_context()
+        context.run(_running.set, job)
+        job.task = context.run(self._loop.create_task, self._attend(job, function))
+
+    async def _attend(self, job: IoJob, function: Callable[[], Any]) -> None:
+        pickled = job.spec.pickle is not None
+        try:
+            ended = returned(await function(), pickled)
+        except BaseException as problem:
+            ended = Ended(b"cancelled", 1) if job.cancelled else raised(problem, pickled)
+        self._end(job, ended, None)
+
+    # Ending.
+
+    def _cancel(self, key: Key) -> None:
+        job = self._jobs.get(key)
+        if job is None:
+            return
+        job.cancelled = True
+        if job.future is not None and job.future.cancel():
+            self._hand_back(job)
+        elif self._loop is not None:
+            self._loop.call_soon_threadsafe(_cancel_task, job)
+
+    def _hand_back(self, job: IoJob) -> None:
+        self._forget(job, b"R %b %b\n" % (job.job, job.attempt))
+
+    def _end(self, job: IoJob, ended: Ended, used: tuple[float, float] | None) -> None:
+        wall = time.monotonic() - job.started
+        user, system = used or (-1.0, -1.0)
+        job.output.close()
+        self._forget(job, done(job.job, job.attempt, ended, wall, Usage(user, system, process_usage().max_rss)))
+
+    def _forget(self, job: IoJob, line: bytes) -> None:
+        with self._changed:
+            # Of two that find it at its end at the same time one is to speak.
+            if self._jobs.pop((job.job, job.attempt), None) is None:
+                return
+            self._changed.notify_all()
+        try:
+            self._link.send(line)
+        except OSError:
+            # The daemon is gone; the end of the link stops this process too.
+            return
+
+    def _report(self, report: Report) -> None:
+        job = _running.get()
+        if job is not None:
+            self._link.send(b"P %b %b %b\n" % (job.job, job.attempt, msgspec.json.encode(report)))
+
+
+def _cancel_task(job: IoJob) -> None:
+    if job.task is not None:
+        job.task.cancel()
+
+
+def _is_coroutine_function(function: Callable[..., Any]) -> bool:
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return code is not None and bool(code.co_flags & _CO_COROUTINE)
+
+
+def main() -> None:
+    """The program."""
+    options, link = begin(sys.argv[1:])
+    IoWorker(link, options.output, options.threads).run()
+    # Threads that are still at it would hold up an ordinary end for ever.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
