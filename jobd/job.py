@@ -106,8 +106,8 @@ class JobSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=T
     argv: Annotated[list[str], Meta(min_length=1)] | UnsetType = UNSET
     shell: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
     call: Callable_ | UnsetType = UNSET
-    args: msgspec.Raw | UnsetType = UNSET
-    kwargs: msgspec.Raw | UnsetType = UNSET
+    args: list[Any] | UnsetType = UNSET
+    kwargs: dict[str, Any] | UnsetType = UNSET
     pickle: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
     cwd: Annotated[str, Meta(min_length=1)] | None = None
     env: dict[str, str | None] = {}

@@ -19,6 +19,12 @@ from jobd.job import BY_WORD, State
 MOST = 100_000
 """Jobs that one selector may stand for."""
 
+MOST_RANGES = 1000
+"""Ids and ranges that a filter may have: a store looks at each of them for each job."""
+
+HIGHEST = 10**18 - 1
+"""No id is ever higher: what every store and client can hold in 64 bits."""
+
 _ITEM = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?\Z")
 _scan = json.JSONDecoder()
 
@@ -46,8 +52,15 @@ class Filter(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defau
         return [BY_WORD[word] for word in words]
 
     def ranges(self) -> list[tuple[int, int]]:
-        """The ids wanted, as ranges with both ends; empty means any."""
-        return parse_ids(self.ids) if self.ids is not None else []
+        """
+        The ids wanted, as ranges with both ends; empty means any.
+
+        @raise BadValue, TooMany: as L{parse_ids}, and for more than L{MOST_RANGES} of them.
+        """
+        ranges = parse_ids(self.ids) if self.ids is not None else []
+        if len(ranges) > MOST_RANGES:
+            raise TooMany(f"ids: more than {MOST_RANGES} ids and ranges in a filter; name them without one")
+        return ranges
 
     @property
     def only_group(self) -> bool:
@@ -117,8 +130,8 @@ def take_selector(argument: bytes) -> tuple[Selector, bytes]:
         chosen.states(), chosen.ranges()
         return Selector(filter=chosen), rest
     numbers: list[int] = wire.decode(_list, first)
-    if not numbers or min(numbers) < 0:
-        raise BadValue("a list of job ids holds at least one, and no negative ones")
+    if not numbers or min(numbers) < 0 or max(numbers) > HIGHEST:
+        raise BadValue(f"a list of job ids holds at least one, each from 0 to {HIGHEST}")
     return Selector(_bounded([(number, number) for number in numbers])), rest
 
 

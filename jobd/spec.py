@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,10 +23,43 @@ QUEUE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}\Z")
 
 FIELDS = tuple(JobSpec.__struct_fields__)
 
+RULES: dict[str, str] = {
+    "argv": "a list of strings, at least the program's name",
+    "shell": "a line for the shell",
+    "call": "write module:name or module:Class.method",
+    "args": "a list",
+    "kwargs": "an object",
+    "pickle": "base64 of a pickled (callable, args, kwargs)",
+    "cwd": "an absolute path",
+    "env": "an object of strings, where null removes a variable",
+    "stdin": 'a string, or {"file": PATH}',
+    "stdout": "a path, or null for nowhere",
+    "stderr": "a path, '&1' for where stdout goes, or null for nowhere",
+    "queue": "1 to 64 of A-Z a-z 0-9 _ . -",
+    "priority": "an integer from -1000 to 1000",
+    "delay": "seconds, 0 to 315360000",
+    "after": 'a list of ids, or an object as {"17": "ok", "18": "failed", "19": "any"}',
+    "timeout": "seconds above 0, up to 315360000",
+    "grace": "seconds, 0 to 86400",
+    "attempts": "an integer from 1 to 1000",
+    "backoff": "seconds, 0 to 86400",
+    "key": "1 to 256 characters, none of them a control character",
+    "group": "1 to 128 characters, none of them a control character",
+    "label": "1 to 128 characters, none of them a control character",
+    "cpus": "an integer from 0 to 1024",
+    "lane": "'cpu' or 'io'",
+    "notify": "true or false",
+}
+"""What each field has to be, in words: what an error says."""
+
+DEEPEST = 100
+"""Levels of lists and objects in a call's arguments: what every JSON reader can follow."""
+
 COMMAND_ONLY = ("stdin", "stdout", "stderr")
 CALL_ONLY = ("args", "kwargs")
 
 _one = msgspec.json.Decoder(JobSpec)
+_raw = msgspec.json.Decoder(msgspec.Raw)
 _many = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder()
 
@@ -66,10 +99,12 @@ def parse_submission(argument: bytes) -> list[Submission]:
 
 def parse_job(json: bytes) -> Submission:
     """One job."""
-    spec: JobSpec = wire.decode(_one, json, FIELDS)
+    spec: JobSpec = wire.decode(_one, json, FIELDS, RULES)
     _check(spec)
     if b"\\u0000" in json:
         _refuse_nul(json)
+    if json.count(b"[") + json.count(b"{") > DEEPEST:
+        _refuse_depth(spec)
     if b"\n" in json:
         json = wire.to_json(_any.decode(json))
     return Submission(spec, json)
@@ -101,6 +136,8 @@ def parse_call(argument: bytes) -> list[Submission]:
         raise BadValue("call takes a callable and its arguments, as: call math:factorial [20]")
     if rest[:1] not in (b"", b"[", b"{"):
         raise BadJson("the arguments of a call are a JSON list or object, as: call math:factorial [20]")
+    if rest:
+        rest = bytes(wire.decode(_raw, rest))
     field = b"" if not rest else b', "args": ' + rest if rest[:1] == b"[" else b', "kwargs": ' + rest
     return [parse_job(b'{"call": %s%s}' % (wire.to_json(name.decode()), field))]
 
@@ -130,10 +167,6 @@ def _check(spec: JobSpec) -> None:
 def _check_call(spec: JobSpec) -> None:
     if spec.stdin != "" or spec.stdout is not UNSET or spec.stderr is not UNSET:
         raise BadValue("stdin, stdout and stderr belong to commands, not to a call")
-    if spec.args is not UNSET and bytes(spec.args)[:1] != b"[":
-        raise BadValue("args: expected a list")
-    if spec.kwargs is not UNSET and bytes(spec.kwargs)[:1] != b"{":
-        raise BadValue("kwargs: expected an object")
     if spec.pickle is not UNSET and (spec.args is not UNSET or spec.kwargs is not UNSET):
         raise BadValue("args and kwargs belong to call: a pickle carries its own")
     if spec.lane == "io":
@@ -141,6 +174,20 @@ def _check_call(spec: JobSpec) -> None:
             raise BadValue("env: jobs of lane io share one process and cannot have an environment each")
     elif spec.cpus == 0:
         raise BadValue("cpus: a call takes a place of its own; 0 is for commands and for lane io")
+
+
+def _refuse_depth(spec: JobSpec) -> None:
+    level: list[Any] = [spec.args, spec.kwargs]
+    for _ in range(DEEPEST):
+        level = [part for value in level for part in _parts(value)]
+    if any(isinstance(value, (list, dict)) for value in level):
+        raise BadValue(f"args and kwargs: lists and objects in them are more than {DEEPEST} levels deep")
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _absolute(path: str) -> bool:
@@ -152,7 +199,11 @@ def _refuse_nul(json: bytes) -> None:
     """A NUL cannot stand in an argument, a path or a variable; in a call's own arguments it may."""
     value = _any.decode(json)
     for name, part in value.items():
-        if name not in (*CALL_ONLY, "stdin") and any("\0" in text for text in _strings(part)):
+        if (
+            name not in CALL_ONLY
+            and not (name == "stdin" and isinstance(part, str))
+            and any("\0" in text for text in _strings(part))
+        ):
             raise BadValue(f"{name}: holds a NUL character")
 
 

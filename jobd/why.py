@@ -85,7 +85,7 @@ def _obstacle(scheduler: Scheduler, job: Job) -> str:
     if queue.limit is not None and queue.running >= queue.limit:
         return f"queue {queue.name!r} runs {queue.running} of at most {queue.limit} jobs"
     needed = min(job.plan.cpus, scheduler.capacity // UNIT)
-    ahead = queue.line(needed > 0).ahead_of(job)
-    free = (scheduler.capacity - scheduler.used) // UNIT
+    ahead = queue.line(job.plan.cpus > 0).ahead_of(job)
+    free = max(0, scheduler.capacity - scheduler.used) // UNIT
     places = f"it needs {needed} of {scheduler.capacity // UNIT} places, {free} free"
     return f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it; {places}"

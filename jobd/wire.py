@@ -16,7 +16,7 @@ Rules this module keeps, whatever bytes come in and wherever they are cut:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -89,6 +89,9 @@ EXAMPLES: dict[str, str] = {
 
 HTTP_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"})
 """A connection that begins so is a browser: no verb is spelled like one of these."""
+
+LONGEST_GUESS = 64
+"""Characters of a word that is compared with the known ones: the comparison takes time that grows with its length."""
 
 _TAG = re.compile(rb"#([A-Za-z0-9_.\-]{1,32})(?: |\Z)")
 _VERBS = {verb.encode(): verb for verb in VERBS}
@@ -198,6 +201,8 @@ def excerpt(word: bytes, most: int = 40) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
+    if len(word) > LONGEST_GUESS:
+        return ""
     close = get_close_matches(word, list(known), 1, 0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -238,15 +243,22 @@ def format_ids(ids: Iterable[int]) -> str:
 
 # What structured arguments are made of.
 
-_UNKNOWN = re.compile(r"unknown field `(.*?)`")
-_WHERE = re.compile(r" - at `\$?(.*?)`$")
+_UNKNOWN = re.compile(r"unknown field `(.*?)`", re.DOTALL)
+_WHERE = re.compile(r" - at `\$?([^`]*)`\Z")
+_TYPE = re.compile(r"`([a-z| ]+)`")
+_TYPES = {"str": "string", "int": "integer", "bool": "boolean", "float": "number", "array": "list"}
+_raws = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_text = msgspec.json.Decoder(str)
 
 
-def decode(decoder: msgspec.json.Decoder[Any], data: bytes, known: Iterable[str] = ()) -> Any:
+def decode(
+    decoder: msgspec.json.Decoder[Any], data: bytes, known: Iterable[str] = (), rules: Mapping[str, str] | None = None
+) -> Any:
     """
     Decode JSON into the decoder's type, with errors for the person who wrote it.
 
     @param known: the names there are, to guess what an unknown one was meant to be.
+    @param rules: what fields have to be, in words.
     @raise BadJson: it cannot be read at all.
     @raise BadField: it has a field that is not known.
     @raise BadValue: a value has the wrong type or is out of range.
@@ -254,13 +266,13 @@ def decode(decoder: msgspec.json.Decoder[Any], data: bytes, known: Iterable[str]
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as problem:
-        raise explain(str(problem), known) from None
+        raise explain(str(problem), data, known, rules or {}) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise BadJson(f"this is not JSON: {problem}") from None
+        raise BadJson(f"this is not JSON: {str(problem).removeprefix('JSON is malformed: ')}") from None
 
 
-def explain(message: str, known: Iterable[str]) -> JobdError:
-    """Turn msgspec's message into one in the protocol's own words."""
+def explain(message: str, data: bytes, known: Iterable[str], rules: Mapping[str, str]) -> JobdError:
+    """Turn msgspec's message about some JSON into one in the protocol's own words."""
     where = _WHERE.search(message)
     place = where.group(1).lstrip(".") if where else ""
     message = _WHERE.sub("", message)
@@ -268,6 +280,20 @@ def explain(message: str, known: Iterable[str]) -> JobdError:
     if unknown:
         name = unknown.group(1)
         inside = f" in {place}" if place else ""
-        return BadField(f"unknown field {name!r}{inside}{did_you_mean(name, known)}")
-    message = message.replace("`", "")
-    return BadValue(f"{place}: {message[:1].lower()}{message[1:]}" if place else f"{message[:1].lower()}{message[1:]}")
+        return BadField(f"unknown field {excerpt(name.encode())}{inside}{did_you_mean(name, known)}")
+    field = re.split(r"[.\[]", place)[0]
+    if place and place == field and field in rules:
+        return BadValue(f"{field}: {rules[field]}, not {_shown(decode(_raws, data)[field])}")
+    message = _TYPE.sub(lambda types: re.sub(r"[a-z]+", lambda one: _TYPES.get(one[0], one[0]), types[1]), message)
+    message = message[:1].lower() + message[1:].replace("`", "")
+    if field in rules:
+        message += f"; {field}: {rules[field]}"
+    return BadValue(f"{place}: {message}" if place else message)
+
+
+def _shown(value: bytes | msgspec.Raw) -> str:
+    """A JSON value, fit for an error line."""
+    raw = bytes(value)
+    if raw[:1] == b'"':
+        return excerpt(decode(_text, raw).encode())
+    return raw.decode() if len(raw) <= 40 else excerpt(raw)

@@ -17,9 +17,6 @@ from .picture import Picture
 
 PROTOCOL = ROOT / "docs" / "protocol.md"
 
-UNREAD = {"args": "list", "kwargs": "object"}
-"""Fields that only the worker decodes, and their types."""
-
 IN_PROSE = {
     "args": ("`[]`", UNSET),
     "kwargs": ("`{}`", UNSET),
@@ -38,8 +35,6 @@ def rows(name: str) -> list[dict[str, str]]:
 
 def type_in_words(field: kinds.Field) -> str:
     """The type of a field of a job, in the words of the document."""
-    if field.name in UNREAD:
-        return UNREAD[field.name]
     whole = field.type
     parts = list(whole.types) if isinstance(whole, kinds.UnionType) else [whole]
     nullable = any(isinstance(part, kinds.NoneType) for part in parts) and field.default is not None
