@@ -17,7 +17,9 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from types import CoroutineType
+from typing import NoReturn
 
 import msgspec
 
@@ -82,6 +84,8 @@ class CallWorker:
         self.begun += 1
         started = time.monotonic()
         ended = self._perform(job, attempt, text, started)
+        if self.link.abandoned:
+            self._leave_copy(ended)
         self.printed.collect(int(job), int(attempt))
         wall = time.monotonic() - started
         report = done(job, attempt, ended, wall, self._usage(wall))
@@ -89,6 +93,13 @@ class CallWorker:
         self.begun += 1
         self.link.send(report)
         self._watchdog.job_ended()
+
+    def _leave_copy(self, ended: Ended) -> NoReturn:
+        """The call has forked, and this is the copy, which has come back from it."""
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(ended.exit_code)
 
     def _perform(self, job: bytes, attempt: bytes, text: bytes, now: float) -> Ended:
         try:

@@ -52,6 +52,7 @@ class Link:
     The worker's end. Any thread may L{send}; one at a time may L{read}.
 
     @ivar reader: the descriptor lines come in by.
+    @ivar abandoned: this process is a forked copy, and the link is not its own.
     """
 
     def __init__(self, reader: int, writer: int) -> None:
@@ -59,6 +60,7 @@ class Link:
         self._writer = writer
         self._sending = Lock()
         self._rest = b""
+        self.abandoned = False
 
     def read(self) -> list[bytes]:
         """
@@ -100,6 +102,7 @@ class Link:
             except OSError:
                 continue
         self.reader = self._writer = -1
+        self.abandoned = True
 
 
 def take_link() -> Link:

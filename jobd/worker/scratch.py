@@ -38,6 +38,10 @@ class Scratch:
 
     def _install(self) -> None:
         scratch = open_append(self._path)
+        if scratch == self._descriptor:
+            # A call has closed it, and its number was the lowest free one.
+            os.set_inheritable(scratch, True)
+            return
         os.dup2(scratch, self._descriptor)
         os.close(scratch)
 
@@ -55,16 +59,24 @@ class Scratch:
         ended. A failure costs that output, not the worker: it is logged.
         """
         try:
-            size = os.lseek(self._descriptor, 0, os.SEEK_END)
-            if not (size or self._published):
-                return
-            self._hand_over(size, job, attempt)
+            size = self._size()
+            if size or self._published:
+                self._hand_over(size, job, attempt)
         except OSError as problem:
-            # The call has closed the descriptor, or there is no room.
             self._log(f"output of job {job} may be lost: {problem}")
             with suppress(OSError):
                 self._install()
                 os.ftruncate(self._descriptor, 0)
+
+    def _size(self) -> int:
+        try:
+            return os.lseek(self._descriptor, 0, os.SEEK_END)
+        except OSError:
+            # The call has closed the descriptor, or put a pipe in its place.
+            size = os.stat(self._published or self._path).st_size
+            if not (size or self._published):
+                self._install()
+            return size
 
     def discard(self) -> None:
         """Remove the file when the worker ends."""
@@ -112,16 +124,20 @@ class Printed:
 
     def collect(self, job: int, attempt: int) -> None:
         """Make what was printed since the last time the output of a job that has ended."""
+        whole = True
         try:
             self._out.flush()
             self._err.flush()
         except (OSError, ValueError):
-            self._out, self._err = text_stream(1), text_stream(2)
-        # The call may have put others in their place.
-        sys.stdout, sys.stderr = self._out, self._err
+            whole = False
         with self._lock:
             for scratch in self._scratches:
                 scratch.collect(job, attempt)
+        if not whole:
+            # The call has closed one.
+            self._out, self._err = text_stream(1), text_stream(2)
+        # It may also have put others in their place.
+        sys.stdout, sys.stderr = self._out, self._err
 
     def discard(self) -> None:
         """Remove the scratch files when the worker ends."""
