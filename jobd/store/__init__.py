@@ -116,7 +116,7 @@ class Store(Protocol):
     def prune(self, keep: int, before: float, done: Callable[[list[Pruned] | Exception], None]) -> None:
         """
         Forget ended jobs, those that ended first: all but the newest C{keep}, and those that ended
-        before a time.
+        before a time, with all that were told before them.
         """
 
     def close(self) -> None:

@@ -129,7 +129,9 @@ class MemoryStore:
     def prune(self, keep: int, before: float, done: Callable[[list[Pruned] | Exception], None]) -> None:
         ended = sorted((record for record in self._records.values() if record.cursor), key=lambda r: r.cursor or 0)
         surplus = max(0, len(ended) - keep)
-        gone = [record for place, record in enumerate(ended) if place < surplus or (record.ended or 0.0) < before]
+        old = [place for place, record in enumerate(ended, 1) if (record.ended or 0.0) < before]
+        # Events have no holes: with one that is old all that were told before it go.
+        gone = ended[: max(surplus, *old[-1:], 0)]
         for record in gone:
             del self._records[record.id], self._specs[record.id], self._ending[record.id]
             self._fingerprints.pop(record.id, None)

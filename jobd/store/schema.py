@@ -45,7 +45,7 @@ CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 
 INSERT = (
-    "id", "state", "attempt", "submitted", "started", "ended", "due", "cursor", "outcome",
+    "id", "state", "attempt", "submitted", "started", "ended", "due", "ending", "cursor", "outcome",
     "spec", "key", "fingerprint", "grp", "label", "queue", "retry_of",
 )  # fmt: skip
 """The columns of a new job."""
@@ -72,6 +72,8 @@ def update_rows(columns: tuple[str, ...], count: int) -> str:
     of the interpreter's lock instead of one a row.
     """
     changed = ", ".join(f"{name} = new.column{place}" for place, name in enumerate(columns[1:], 2))
+    if columns == BEGIN:
+        changed += ", due = NULL, ending = NULL"
     return f"UPDATE jobs SET {changed} FROM (VALUES {_rows(count, len(columns))}) AS new WHERE id = new.column1"
 
 

@@ -189,6 +189,7 @@ def _insert_row(change: Insert) -> tuple[Any, ...]:
         job.started,
         job.ended,
         job.due,
+        job.ending,
         job.cursor or None,
         None if job.outcome is None else job.outcome.decode(),
         job.spec.decode(),
