@@ -166,6 +166,7 @@ class Job:
     @ivar submitted: wall clock time, seconds since 1970; so are C{started} and C{due}.
     @ivar due: when a delayed job or a further attempt may start, or None.
     @ivar ending: why it is being ended, while it still runs.
+    @ivar deadline: when it has waited or run long enough, on the steady clock, or None.
     @ivar cost: the part of the processors its running attempt holds.
     @ivar notify: the id of the connection that submitted it, or 0.
     @ivar outcome: of the newest attempt, JSON; None until one has ended.
@@ -183,6 +184,7 @@ class Job:
     ended: float | None = None
     due: float | None = None
     ending: State | None = None
+    deadline: float | None = None
     cost: int = 0
     cursor: int = 0
     outcome: bytes | None = None

@@ -104,7 +104,7 @@ class Scheduler:
         self._group_of: dict[int, str] = {}
         self._key_of: dict[int, str] = {}
         self._subscriptions = Subscriptions()
-        self._deadlines: list[tuple[float, int, int, State]] = []
+        self._deadlines: list[tuple[float, int]] = []
         self._halted = False
         self._handlers: dict[type, Callable[[Any, Now, list[Action]], None]] = {
             events.Submit: self._submit,
@@ -140,12 +140,23 @@ class Scheduler:
     def next_deadline(self) -> float | None:
         """When, on the steady clock, a L{events.Tick} is due; None: never."""
         while self._deadlines:
-            when, job_id, attempt, state = self._deadlines[0]
-            job = self.jobs.get(job_id)
-            if job is not None and job.attempt == attempt and job.state is state:
-                return when
+            if self._stands(self._deadlines[0]):
+                return self._deadlines[0][0]
             heapq.heappop(self._deadlines)
         return None
+
+    def _stands(self, deadline: tuple[float, int]) -> bool:
+        """Whether the job still has this deadline: those that it has no more stay until their time."""
+        job = self.jobs.get(deadline[1])
+        return job is not None and job.deadline == deadline[0]
+
+    def _set_deadline(self, job: Job, when: float) -> None:
+        job.deadline = when
+        heapq.heappush(self._deadlines, (when, job.id))
+        if len(self._deadlines) > 2 * len(self.jobs) + 1000:
+            # Short jobs with long timeouts: no more than a job has at most one.
+            self._deadlines = list(filter(self._stands, self._deadlines))
+            heapq.heapify(self._deadlines)
 
     def state_of(self, job_id: int) -> State | None:
         job = self.jobs.get(job_id)
@@ -323,8 +334,7 @@ class Scheduler:
 
     def _sleep(self, job: Job, now: Now) -> None:
         job.state = State.WAITING
-        when = now.steady + max(0.0, (job.due or 0.0) - now.wall)
-        heapq.heappush(self._deadlines, (when, job.id, job.attempt, State.WAITING))
+        self._set_deadline(job, now.steady + max(0.0, (job.due or 0.0) - now.wall))
 
     def _make_ready(self, job: Job, out: list[Action]) -> None:
         job.state = State.QUEUED
@@ -364,7 +374,7 @@ class Scheduler:
                 job = line.head()
                 assert job is not None
                 cost = self._cost(job)
-                if self.used + cost > self.capacity:
+                if cost and self.used + cost > self.capacity:
                     # It keeps its turn: nothing smaller may slip past it for ever.
                     break
                 line.take()
@@ -403,7 +413,7 @@ class Scheduler:
         job.attempt += 1
         job.started = now.wall
         if job.plan.timeout is not None:
-            heapq.heappush(self._deadlines, (now.steady + job.plan.timeout, job.id, job.attempt, State.RUNNING))
+            self._set_deadline(job, now.steady + job.plan.timeout)
         out.append(Update(job))
         out.append(Start(job.id, job.attempt, job.plan.lane, job.spec))
 
@@ -412,6 +422,7 @@ class Scheduler:
         self.running -= 1
         self.used -= job.cost
         job.cost = 0
+        job.deadline = None
 
     # Reports from the pool.
 
@@ -605,6 +616,7 @@ class Scheduler:
             if when is None or when > now.steady:
                 return
             job = self.jobs[heapq.heappop(self._deadlines)[1]]
+            job.deadline = None
             if job.state is State.WAITING:
                 self._make_ready(job, out)
             elif job.ending is None:

@@ -57,11 +57,13 @@ DEEPEST = 100
 
 COMMAND_ONLY = ("stdin", "stdout", "stderr")
 CALL_ONLY = ("args", "kwargs")
+SECONDS = ("delay", "timeout", "grace", "backoff")
 
 _one = msgspec.json.Decoder(JobSpec)
 _raw = msgspec.json.Decoder(msgspec.Raw)
 _many = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder()
+_defaults = msgspec.structs.asdict(JobSpec())
 
 
 class Submission(NamedTuple):
@@ -222,11 +224,14 @@ def _strings(value: Any) -> Iterator[str]:
 def digest(json: bytes) -> int:
     """
     A fingerprint of a job that has a key: equal for equal jobs, whatever the
-    order of their fields and whether they want a notification.
+    order of their fields, whether a default is spelled out and whether they
+    want a notification.
     """
     value = _any.decode(json)
     value.pop("notify", None)
-    canonical = msgspec.json.encode(value, order="sorted")
+    value.update({name: float(value[name]) for name in SECONDS if value.get(name) is not None})
+    special = {name: part for name, part in value.items() if part != _defaults[name]}
+    canonical = msgspec.json.encode(special, order="sorted")
     return int.from_bytes(hashlib.blake2b(canonical, digest_size=8).digest(), "big", signed=True)
 
 

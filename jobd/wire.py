@@ -117,8 +117,7 @@ class Lines:
 
     def __init__(self, limit: int = MAX_LINE) -> None:
         self.limit = limit
-        self._parts: list[bytes] = []
-        self._held = 0
+        self._held = bytearray()
         self._skipping = False
 
     def feed(self, data: bytes) -> list[bytes | None]:
@@ -133,7 +132,7 @@ class Lines:
             return []
         if self._held or self._skipping:
             pieces[0] = self._join(pieces[0])
-        self._parts, self._held, self._skipping = [], 0, False
+            self._held, self._skipping = bytearray(), False
         self._hold(tail)
         limit = self.limit - 1
         return [
@@ -144,16 +143,13 @@ class Lines:
         """Keep the beginning of a line until its end comes; drop it once it is too long."""
         if self._skipping or not tail:
             return
-        self._parts.append(tail)
-        self._held += len(tail)
-        if self._held >= self.limit:
-            self._parts, self._held, self._skipping = [], 0, True
+        if len(self._held) + len(tail) >= self.limit:
+            self._held, self._skipping = bytearray(), True
+        else:
+            self._held += tail
 
     def _join(self, end: bytes) -> Any:
-        if self._skipping:
-            return None
-        self._parts.append(end)
-        return b"".join(self._parts)
+        return None if self._skipping else bytes(self._held) + end
 
 
 def parse_request(line: bytes) -> Request:
