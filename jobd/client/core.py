@@ -250,6 +250,8 @@ class Core:
     def _event(self, line: bytes) -> Event | None:
         _, cursor, job, state, *rest = line.split(b" ", 4)
         data = json.loads(rest[0]) if rest else {}
+        if not (cursor.isdigit() and job.isdigit() and type(data) is dict):
+            raise _garbage(line)
         event = Event(int(cursor), int(job), state.decode(), data)
         if self._stream is not None:
             seen = self._stream.admit(event)
@@ -266,6 +268,8 @@ class Core:
         error = None
         if word == "error":
             code, _, message = text.partition(" ")
+            if not code:
+                raise _garbage(line)
             error = from_wire(code, message)
             if isinstance(error, NotAuthenticated):
                 error = NotAuthenticated(f"{message}; {HOW_TO_AUTHENTICATE}")
