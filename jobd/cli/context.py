@@ -74,6 +74,8 @@ class Context:
         try:
             self._session = self._stack.enter_context(self._open(self.target))
         except ConnectionProblem:
+            if sys.platform == "win32":  # without Unix sockets it would not be private
+                raise
             from jobd.cli.private import PrivateDaemon
 
             daemon = self._stack.enter_context(PrivateDaemon(workers))

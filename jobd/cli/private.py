@@ -30,8 +30,6 @@ class PrivateDaemon:
         self._workers = workers
 
     def __enter__(self) -> PrivateDaemon:
-        if sys.platform == "win32":
-            raise ConnectionProblem("no daemon is running; start one with 'twistd jobd'")
         # Python ends at once at a TERM and would leave the daemon behind.
         self._before = signal.signal(signal.SIGTERM, _leave)
         self._folder = tempfile.TemporaryDirectory(prefix="jobctl-")

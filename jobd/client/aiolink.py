@@ -5,26 +5,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from jobd.client.core import Core, Event, Item, Reply, Request, Stream
 from jobd.client.dial import handshake_problem, lost, problem, tls_context, unknown_fate
+from jobd.client.link import Owner
 from jobd.client.session import pauses
 from jobd.client.url import Target
 from jobd.errors import ConnectionProblem, JobdError
-
-
-class Owner(Protocol):
-    """What a link tells."""
-
-    def deliver(self, items: list[Item]) -> None:
-        """These came, in this order."""
-
-    def refused(self, request: Request, error: JobdError) -> None:
-        """No reply to this request will ever come."""
-
-    def ended(self, error: JobdError) -> None:
-        """Nothing more will come."""
 
 
 class Link(asyncio.Protocol):

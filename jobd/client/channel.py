@@ -17,24 +17,16 @@ import time
 from collections import deque
 from typing import Protocol
 
-from jobd.client.core import Core, Item, Request
+from jobd.client.core import Core, Request
 from jobd.client.dial import dial, lost, unknown_fate
+from jobd.client.link import Owner
 from jobd.client.session import READ, pauses
 from jobd.client.url import Target
 from jobd.errors import ConnectionProblem, JobdError
 
 
-class Owner(Protocol):
-    """What a channel tells; always from its thread."""
-
-    def deliver(self, items: list[Item]) -> None:
-        """These came, in this order."""
-
-    def refused(self, request: Request, error: JobdError) -> None:
-        """No reply to this request will ever come."""
-
-    def ended(self, error: JobdError) -> None:
-        """Nothing more will come."""
+class Feeder(Owner, Protocol):
+    """The owner of a channel; it is told everything in the channel's thread."""
 
     def feed(self, core: Core) -> bool:
         """A chance to send more before each write; False once the channel may end."""
@@ -48,7 +40,7 @@ class Channel:
     @ivar patience: seconds for which a lost daemon is looked for; 0: not at all.
     """
 
-    def __init__(self, target: Target, owner: Owner, *, timeout: float, patience: float) -> None:
+    def __init__(self, target: Target, owner: Feeder, *, timeout: float, patience: float) -> None:
         self.target = target
         self._owner = owner
         self._timeout = timeout
