@@ -112,6 +112,7 @@ class Daemon:
         self._gathered: list[Action | Perform] = []
         self._committing = False
         self._turning = False
+        self._now: Now | None = None
         self._dirty: set[Listener] = set()
         self._alarm: Timer | None = None
         self._alarm_at: float | None = None
@@ -148,17 +149,21 @@ class Daemon:
         self.pool.open(self.handle, self.progressed)
 
     def now(self) -> Now:
-        return Now(self.clock.seconds(), self._wall())
+        """The time of this turn: one look at the clocks serves all that happens in it."""
+        now = self._now
+        if now is None:
+            now = self._now = Now(self.clock.seconds(), self._wall())
+        return now
 
     # In.
 
     def handle(self, event: Event) -> None:
         """Something has happened."""
-        self.gather(self.scheduler.handle(event, self.now()))
+        self.gather(self.scheduler.handle(event, self._now or self.now()))
 
     def gather(self, found: Sequence[Action | Perform]) -> None:
         """These are to be done, after all that was gathered before."""
-        self._gathered.extend(found)
+        self._gathered += found
         if not self._turning:
             self._turning = True
             self._turn(self._end_turn)
@@ -186,6 +191,7 @@ class Daemon:
 
     def _end_turn(self) -> None:
         self._turning = False
+        self._now = None
         if self._committing or not self._gathered:
             return
         gathered, self._gathered = self._gathered, []

@@ -131,7 +131,8 @@ class Scheduler:
         """
         out: list[Action] = []
         self._handlers[type(event)](event, now, out)
-        self._dispatch(now, out)
+        if self._ready[False] or (self._ready[True] and self.used < self.capacity):
+            self._dispatch(now, out)
         if self.draining and not self.running and not self._halted:
             self._halted = True
             out.append(Halt())
@@ -476,6 +477,9 @@ class Scheduler:
 
     def _end(self, job: Job, state: State, outcome: bytes, now: Now, out: list[Action]) -> None:
         """End a job, tell whoever is to be told, and let go on, or skip, what waited for it."""
+        if job.id not in self._dependents:
+            self._end_one(job, state, outcome, now, out)
+            return
         pending = [(job, state, outcome)]
         while pending:
             job, state, outcome = pending.pop()

@@ -53,7 +53,6 @@ class ProcessPool:
         self._environment = dict(environment)
         self._workers: dict[Lane, list[Worker]] = {lane: [] for lane in Lane}
         self._waiting: dict[Lane, list[Start]] = {lane: [] for lane in Lane}
-        self._of: dict[Attempt, Worker] = {}
         self._touched: set[Worker] = set()
         self._depth = Depth()
         self._stopping = False
@@ -86,7 +85,6 @@ class ProcessPool:
         if worker is None:
             self._waiting[start.lane].append(start)
             return
-        self._of[start.job_id, start.attempt] = worker
         worker.give(start.job_id, start.attempt, start.spec)
         self._touched.add(worker)
 
@@ -95,14 +93,21 @@ class ProcessPool:
         workers = self._workers[lane]
         if len(workers) < 2:
             return workers[0] if workers else None
-        best = workers[0]
+        best, least = workers[0], workers[0].load
         for worker in workers:
-            if worker.load < best.load:
-                best = worker
+            if worker.load < least:
+                best, least = worker, worker.load
         return best
 
+    def _worker_of(self, attempt: Attempt) -> Worker | None:
+        for group in self._workers.values():
+            for worker in group:
+                if attempt in worker.inflight:
+                    return worker
+        return None
+
     def kill(self, kill: Kill) -> None:
-        worker = self._of.get((kill.job_id, kill.attempt))
+        worker = self._worker_of((kill.job_id, kill.attempt))
         if worker is None:
             self._take_back(lambda start: (start.job_id, start.attempt) == (kill.job_id, kill.attempt))
             return
@@ -163,7 +168,6 @@ class ProcessPool:
     # What it is told by its workers.
 
     def _ended(self, worker: Worker, attempt: Attempt, state: State, wall: float, outcome: bytes) -> None:
-        del self._of[attempt]
         if self._stopping and state is not State.SUCCEEDED:
             self._report(Returned(*attempt))
             return
@@ -174,7 +178,6 @@ class ProcessPool:
             self._report(Capacity(self._cpus, self._depth.value))
 
     def _returned(self, worker: Worker, attempt: Attempt) -> None:
-        del self._of[attempt]
         if not worker.slow and worker.inflight and worker.lane is Lane.CPU:
             worker.slow = True
             self._report(Long(*next(iter(worker.inflight))))
@@ -193,7 +196,6 @@ class ProcessPool:
         discard_scratch(self._output, worker.pid)
         orderly = self._stopping or not worker.ready
         for place, attempt in enumerate(list(worker.inflight)):
-            del self._of[attempt]
             if orderly or (lane is Lane.CPU and place):
                 self._report(Returned(*attempt))
             else:
@@ -229,10 +231,10 @@ class ProcessPool:
         }
 
     def live_output(self, job_id: int, attempt: int, stream: Stream) -> str | None:
-        worker = self._of.get((job_id, attempt))
-        if worker is None or next(iter(worker.inflight)) != (job_id, attempt) or worker.lane is not Lane.CPU:
-            return None
-        return live_output_path(self._output, worker.pid, stream)
+        for worker in self._workers[Lane.CPU]:
+            if next(iter(worker.inflight), None) == (job_id, attempt):
+                return live_output_path(self._output, worker.pid, stream)
+        return None
 
 
 def lost_outcome(worker: Worker, attempt: int) -> bytes:
