@@ -17,9 +17,9 @@ def main() -> None:
     with jobd.Executor(label="example") as executor:
         print(list(executor.map(math.factorial, range(10))))
 
-        futures = {executor.submit(math.isqrt, number): number for number in (10**20, 10**30, 10**40)}
+        futures = [executor.submit(math.isqrt, 10**exponent) for exponent in (20, 30, 40)]
         for future in as_completed(futures, timeout=60):
-            print(f"the root of {futures[future]:.0e} is {future.result()}")
+            print(f"a square root: {future.result():.0e}")
 
         # An exception comes back as itself; the traceback of the worker is its cause.
         problem = executor.submit(math.sqrt, -1).exception(timeout=60)

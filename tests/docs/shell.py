@@ -7,7 +7,7 @@ document, its blocks in their order.
     ```python run        a program; it must end with 0
     ```python file=x.py  a file, for the blocks after it
 
-In what is printed C{...} stands for anything.
+In what is printed C{...} stands for anything, and blanks for any number of them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from .markdown import ROOT, Block
 
 PATIENCE = 120
+_BLANKS = re.compile(" +")
 _MARK = "--- end of a command ---"
 
 PROGRAMS = {
@@ -101,6 +102,6 @@ def _console(block: Block, folder: Path, environment: dict[str, str]) -> None:
 
 
 def matches(expected: str, actual: str) -> bool:
-    """Whether the text is the one printed, where C{...} stands for anything."""
-    pattern = ".*?".join(re.escape(part) for part in expected.split("..."))
-    return re.fullmatch(pattern, actual, re.DOTALL) is not None
+    """Whether the text is the one printed, where C{...} stands for anything and blanks for as many as a table needs."""
+    parts = [re.escape(_BLANKS.sub(" ", part)) for part in expected.split("...")]
+    return re.fullmatch(".*?".join(parts), _BLANKS.sub(" ", actual), re.DOTALL) is not None
