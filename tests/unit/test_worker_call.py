@@ -302,8 +302,8 @@ class Printing(WorkerTestCase):
         self.worker.run(1, call="builtins:print", args=["one"])
         self.worker.run(2, call="os:getpid")
         self.worker.run(3, 2, call="builtins:print", args=["three"])
-        self.assertEqual((b"one\n", None, b"three\n"),
-                         (self.worker.printed(1), self.worker.printed(2), self.worker.printed(3, attempt=2)))  # fmt: skip
+        printed = self.worker.printed(1), self.worker.printed(2), self.worker.printed(3, attempt=2)
+        self.assertEqual((b"one\n", None, b"three\n"), printed)
 
     def test_abuse(self) -> None:
         """Closing or replacing standard output spoils it for no other call."""

@@ -100,10 +100,14 @@ class Worker:
         """The worker's exit code, once it has ended by itself."""
         return self.process.wait(PATIENCE)
 
-    def close(self) -> int:
-        """Close the link, and wait for the worker's end."""
+    def close_link(self) -> None:
+        """Let the worker find the end of the link."""
         assert self.process.stdin is not None
         self.process.stdin.close()
+
+    def close(self) -> int:
+        """Close the link, and wait for the worker's end."""
+        self.close_link()
         return self.wait()
 
     def stop(self) -> None:
@@ -143,12 +147,39 @@ class WorkerTestCase(TestCase):
         self.addCleanup(worker.stop)
         return worker
 
+    def signal(self, name: str) -> Signal:
+        """A L{Signal} in the jobs' folder."""
+        signal = Signal(self.folder / name)
+        self.addCleanup(signal.close)
+        return signal
+
     def write(self, name: str, text: str, folder: Path | None = None) -> Path:
         """A file in the jobs' folder."""
         path = (folder or self.folder) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return path
+
+
+class Signal:
+    """
+    A named pipe by which a job tells the test that it has come so far: C{echo > NAME}.
+    """
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+
+    def wait(self) -> str:
+        """What the job has written, once it has."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        if not poll.poll(PATIENCE * 1000):
+            raise AssertionError("the job gives no sign")
+        return os.read(self._descriptor, 4096).decode().strip()
+
+    def close(self) -> None:
+        os.close(self._descriptor)
 
 
 def pickled(function: Any, *args: Any, **kwargs: Any) -> str:
