@@ -16,6 +16,7 @@ process, no file and no clock. The rules:
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -61,6 +62,9 @@ from jobd.subscriptions import Subscriptions
 UNIT = 256
 """One processor, in the parts that short calls may share it in."""
 
+ID = re.compile(r"-?[1-9][0-9]{0,17}\Z")
+"""What C{after} may name: an id, or how far to count back."""
+
 WHOLE_DAEMON = "*"
 """The name under which a pause of everything is kept; no queue can have it."""
 
@@ -95,6 +99,7 @@ class Scheduler:
         self.used = 0
         self.running = 0
         self.depth = 1
+        self.ahead = 1
         self.starts = 0
         self._ready = {True: 0, False: 0}
         self.totals = dict.fromkeys(WORDS[State.SUCCEEDED :], 0)
@@ -259,13 +264,13 @@ class Scheduler:
 
     def _check_after(self, after: list[int] | dict[str, Any], index: int) -> None:
         for name in after:
-            try:
-                number = int(name)
-            except ValueError:
-                raise BadValue(f"after: {name!r} is not a job id") from None
+            text = str(name)
+            if not ID.match(text):
+                raise BadValue(f"after: {wire.excerpt(text.encode())} is not a job id")
+            number = int(text)
             if -index <= number < 0:
                 continue
-            if number <= 0:
+            if number < 0:
                 raise BadValue(f"after: {number} counts back beyond the beginning of the list of jobs")
             if self.state_of(number) is None:
                 raise NoSuchJob(f"after: there is no job {number}")
@@ -398,8 +403,8 @@ class Scheduler:
 
     def _cost(self, job: Job) -> int:
         plan = job.plan
-        if plan.lane is Lane.CPU and plan.cpus == 1:
-            return UNIT // self.depth
+        if plan.cpus == 1 and plan.lane is not Lane.IO:
+            return UNIT // (self.depth if plan.lane is Lane.CPU else self.ahead)
         return min(plan.cpus * UNIT, self.capacity)
 
     def _start(self, job: Job, queue: Queue, cost: int, now: Now, out: list[Action]) -> None:
@@ -416,7 +421,8 @@ class Scheduler:
         if job.plan.timeout is not None:
             self._set_deadline(job, now.steady + job.plan.timeout)
         out.append(Update(job))
-        out.append(Start(job.id, job.attempt, job.plan.lane, job.spec))
+        cpus = min(job.plan.cpus, self.capacity // UNIT)
+        out.append(Start(job.id, job.attempt, job.plan.lane, job.spec, cpus))
 
     def _stop_running(self, job: Job) -> None:
         self.queues[job.plan.queue].running -= 1
@@ -660,6 +666,7 @@ class Scheduler:
     def _set_capacity(self, event: events.Capacity, now: Now, out: list[Action]) -> None:
         self.capacity = event.cpus * UNIT
         self.depth = event.depth
+        self.ahead = event.ahead
 
     def _pruned(self, event: events.Pruned, now: Now, out: list[Action]) -> None:
         for job_id in event.ids:
