@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from jobd.store import Pruned
-from jobd.worker.output import STREAMS, Stream, output_path
+from jobd.worker.output import STREAMS, Stream, output_path, still_names
 
 FILE_OF: dict[str, Stream] = {"stdout": "out", "stderr": "err"}
 """What the workers call each stream."""
@@ -69,7 +69,11 @@ class Outputs:
             except OSError:
                 continue
             try:
-                return _read(handle, start, limit)
+                part = _read(handle, start, limit)
+                if part.data and not still_names(path, os.fstat(handle)):
+                    # It was empty, and has become another job's since it was opened.
+                    continue
+                return part
             finally:
                 os.close(handle)
         return Part(max(0, start), b"", 0)
