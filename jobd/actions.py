@@ -81,12 +81,14 @@ class Start:
     Begin an attempt.
 
     @ivar spec: the job as submitted, JSON.
+    @ivar cpus: how many places it takes.
     """
 
     job_id: int
     attempt: int
     lane: Lane
     spec: bytes
+    cpus: int = 1
 
 
 @attrs.define(slots=True, eq=False)

@@ -142,10 +142,12 @@ class Capacity:
 
     @ivar cpus: places for work that needs a processor.
     @ivar depth: how many calls may share one place, because they are short: 1 to L{jobd.scheduler.UNIT}.
+    @ivar ahead: the same for commands.
     """
 
     cpus: int
     depth: int
+    ahead: int = 1
 
 
 @attrs.define(slots=True, eq=False)

@@ -16,6 +16,7 @@ from jobd.events import Capacity, Finished, Long, Returned
 from jobd.job import Lane, State
 from jobd.pool import Report
 from jobd.pool.depth import Depth
+from jobd.pool.gate import PATIENCE, Gate
 from jobd.pool.worker import Attempt, Worker
 from jobd.worker.output import Stream, claim_output, discard_scratch, live_output_path
 
@@ -55,6 +56,8 @@ class ProcessPool:
         self._waiting: dict[Lane, list[Start]] = {lane: [] for lane in Lane}
         self._touched: set[Worker] = set()
         self._depth = Depth()
+        self._gate = Gate(cpus)
+        self._patience: Timer | None = None
         self._stopping = False
         self._gone: Deferred[None] = Deferred()
         self._timers: set[Timer] = set()
@@ -66,7 +69,7 @@ class ProcessPool:
         for lane, count in ((Lane.COMMAND, 1), (Lane.CPU, self._cpus), (Lane.IO, 1)):
             for _ in range(count):
                 self._spawn(lane)
-        report(Capacity(self._cpus, 1))
+        self._report_capacity()
 
     def _spawn(self, lane: Lane) -> None:
         worker = Worker(lane, self._clock, self._ended, self._returned, self._progress, self._lost)
@@ -75,12 +78,18 @@ class ProcessPool:
         program = [sys.executable, "-m", PROGRAMS[lane], "--output", self._output]
         self._reactor.spawnProcess(worker, sys.executable, program, env=self._environment)
         for start in waiting:
-            self.start(start)
+            self._give(start)
         self.flush()
 
     # What is asked of it.
 
     def start(self, start: Start) -> None:
+        if start.lane is not Lane.COMMAND or self._gate.enter(start):
+            self._give(start)
+        elif self._patience is None:
+            self._wait_at_gate()
+
+    def _give(self, start: Start) -> None:
         worker = self._choose(start.lane)
         if worker is None:
             self._waiting[start.lane].append(start)
@@ -108,6 +117,10 @@ class ProcessPool:
 
     def kill(self, kill: Kill) -> None:
         worker = self._worker_of((kill.job_id, kill.attempt))
+        withdrawn = self._gate.withdraw((kill.job_id, kill.attempt)) if worker is None else None
+        if withdrawn is not None:
+            self._report(Returned(kill.job_id, kill.attempt))
+            return
         if worker is None:
             self._take_back(lambda start: (start.job_id, start.attempt) == (kill.job_id, kill.attempt))
             return
@@ -117,6 +130,25 @@ class ProcessPool:
             worker.closing = True
             self._after(kill.grace + OVERDUE, self._overdue, worker, (kill.job_id, kill.attempt))
 
+    def _wait_at_gate(self) -> None:
+        """Look after a while whether the first that waits now still does."""
+        first = self._gate.waiting[0]
+        self._patience = self._after(PATIENCE, self._lose_patience, first)
+
+    def _lose_patience(self, first: Start) -> None:
+        self._patience = None
+        if not self._gate.waiting:
+            return
+        if self._gate.waiting[0] is not first:
+            self._wait_at_gate()
+            return
+        back, running = self._gate.turn_back()
+        self._report_capacity()
+        for attempt in running:
+            self._report(Long(*attempt))
+        for start in reversed(back):
+            self._report(Returned(start.job_id, start.attempt))
+
     def _take_back(self, which: Callable[[Start], bool]) -> None:
         """Report as returned what still waits for a worker."""
         for lane, starts in self._waiting.items():
@@ -125,13 +157,14 @@ class ProcessPool:
             for start in back:
                 self._report(Returned(start.job_id, start.attempt))
 
-    def _after(self, delay: float, function: Callable[..., object], *args: Any) -> None:
+    def _after(self, delay: float, function: Callable[..., object], *args: Any) -> Timer:
         def due() -> None:
             self._timers.discard(timer)
             function(*args)
 
         timer = self._clock.callLater(delay, due)
         self._timers.add(timer)
+        return timer
 
     def _overdue(self, worker: Worker, attempt: Attempt) -> None:
         # Only if it is this very call that keeps the worker: those behind it have not begun.
@@ -148,6 +181,7 @@ class ProcessPool:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        self._waiting[Lane.COMMAND].extend(self._gate.turn_back()[0])
         self._take_back(lambda start: True)
         workers = [worker for group in self._workers.values() for worker in group]
         for worker in workers:
@@ -174,10 +208,26 @@ class ProcessPool:
         if not worker.inflight:
             worker.slow = worker.closing = False
         self._report(Finished(*attempt, state, outcome))
-        if worker.lane is Lane.CPU and self._depth.ended(wall):
-            self._report(Capacity(self._cpus, self._depth.value))
+        if worker.lane is Lane.CPU:
+            changed = self._depth.ended(wall)
+        else:
+            changed = worker.lane is Lane.COMMAND and self._gate.ended(wall)
+            self._pass_gate(worker, attempt)
+        if changed:
+            self._report_capacity()
+
+    def _pass_gate(self, worker: Worker, attempt: Attempt) -> None:
+        """A place is free: whoever waits for it begins now, not after the next commit."""
+        if worker.lane is Lane.COMMAND:
+            for start in self._gate.leave(attempt):
+                self._give(start)
+            self.flush()
+
+    def _report_capacity(self) -> None:
+        self._report(Capacity(self._cpus, self._depth.value, self._gate.ahead))
 
     def _returned(self, worker: Worker, attempt: Attempt) -> None:
+        self._pass_gate(worker, attempt)
         if not worker.slow and worker.inflight and worker.lane is Lane.CPU:
             worker.slow = True
             self._report(Long(*next(iter(worker.inflight))))
@@ -200,6 +250,8 @@ class ProcessPool:
                 self._report(Returned(*attempt))
             else:
                 self._report(Finished(*attempt, State.LOST, lost_outcome(worker, attempt[1])))
+        for attempt in list(worker.inflight):
+            self._pass_gate(worker, attempt)
         worker.inflight.clear()
         if self._stopping:
             self._check_stopped()
@@ -228,6 +280,7 @@ class ProcessPool:
         return {
             "workers": {lane.name.lower(): [worker.pid for worker in group] for lane, group in self._workers.items()},
             "depth": self._depth.value,
+            "ahead": self._gate.ahead,
         }
 
     def live_output(self, job_id: int, attempt: int, stream: Stream) -> str | None:

@@ -50,19 +50,21 @@ INSERT = (
 )  # fmt: skip
 """The columns of a new job."""
 
-BEGIN = ("id", "state", "attempt", "started")
-"""The columns that change when an attempt begins."""
+BEGIN = ("id", "started")
+"""The columns that say when the first attempt began."""
 
 CHANGE = ("id", "state", "attempt", "started", "ended", "due", "ending", "cursor", "outcome")
 """The columns that may change at any time."""
 
-MOST_ROWS = 256
+MOST_ROWS = 1024
 """Rows in one statement: a power of two."""
 
 
 @cache
 def insert_rows(count: int) -> str:
-    return f"INSERT INTO jobs ({', '.join(INSERT)}) VALUES {_rows(count, len(INSERT))}"
+    """Rows without an id are left out: see L{jobd.store.sqlite}."""
+    names = ", ".join(INSERT)
+    return f"INSERT INTO jobs ({names}) SELECT * FROM (VALUES {_rows(count, len(INSERT))}) WHERE column1 IS NOT NULL"
 
 
 @cache
@@ -73,7 +75,7 @@ def update_rows(columns: tuple[str, ...], count: int) -> str:
     """
     changed = ", ".join(f"{name} = new.column{place}" for place, name in enumerate(columns[1:], 2))
     if columns == BEGIN:
-        changed += ", due = NULL, ending = NULL"
+        changed += ", state = 3, attempt = 1, due = NULL, ending = NULL"
     return f"UPDATE jobs SET {changed} FROM (VALUES {_rows(count, len(columns))}) AS new WHERE id = new.column1"
 
 

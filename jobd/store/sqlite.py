@@ -168,7 +168,7 @@ def prepare_batch(batch: Iterable[Kept]) -> list[Statement]:
         if job.id in new:
             continue
         if job.state is State.RUNNING and job.ending is None and job.attempt == 1:
-            begun.append((job.id, job.state, job.attempt, job.started))
+            begun.append((job.id, job.started))
         else:
             rest.append(_change_row(job))
     return [
@@ -217,14 +217,17 @@ def _change_row(job: Job) -> tuple[Any, ...]:
 
 
 def _chunks(sql: Callable[[int], str], rows: list[tuple[Any, ...]]) -> Iterator[Statement]:
-    """Statements of 256, 128, … rows: so few different ones that each is compiled just once."""
-    place = 0
-    size = schema.MOST_ROWS
-    while place < len(rows):
-        while size > len(rows) - place:
-            size //= 2
-        yield sql(size), list(chain.from_iterable(rows[place : place + size]))
-        place += size
+    """
+    Statements of a power of two of rows, filled up with empty ones: so few different statements that
+    each is compiled just once, and so few in a batch that its thread seldom has to ask for
+    the interpreter's lock.
+    """
+    for place in range(0, len(rows), schema.MOST_ROWS):
+        part = rows[place : place + schema.MOST_ROWS]
+        size = 1 << (len(part) - 1).bit_length()
+        values = list(chain.from_iterable(part))
+        values += [None] * ((size - len(part)) * len(part[0]))
+        yield sql(size), values
 
 
 def write_batch(database: sqlite3.Connection, statements: list[Statement]) -> None:

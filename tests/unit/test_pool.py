@@ -45,7 +45,8 @@ PROGRESS = {"call": "jobd:progress", "args": [1, 2], "cwd": "/"}
 
 def start_of(spec: dict[str, Any], job_id: int, attempt: int = 1) -> Start:
     submission = parse_job(wire.to_json(spec))
-    return Start(job_id, attempt, plan_of(submission.spec).lane, submission.json)
+    # These tests start what they like: no command takes a place from another.
+    return Start(job_id, attempt, plan_of(submission.spec).lane, submission.json, cpus=0)
 
 
 class PoolClaims(Claims):
