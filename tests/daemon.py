@@ -27,7 +27,19 @@ import jobd
 PATIENCE = 60.0
 """Seconds to wait for a daemon on a busy machine; never reached when all is well."""
 
-_TWISTD = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
+_TWISTD = """
+import sys
+sys.argv[0] = "twistd"
+if "coverage" in sys.modules:
+    from coverage import Coverage
+    from twisted.internet import reactor
+    measuring = Coverage.current()
+    reactor.addSystemEventTrigger("after", "shutdown", lambda: measuring and (measuring.stop(), measuring.save()))
+from twisted.scripts.twistd import run
+run()
+"""
+"""twistd dies of the signal that it was stopped by: what coverage has measured must be saved before."""
+
 _ANNOUNCES = "listening on "
 _HAS_PIDFD = hasattr(os, "pidfd_open")
 
