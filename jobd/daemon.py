@@ -169,8 +169,14 @@ class Daemon:
             self._turn(self._end_turn)
 
     def settled(self) -> Deferred[None]:
-        """Fires once all that has been gathered up to now is kept and done."""
+        """
+        Fires once all that has been gathered up to now is kept and done. Fires at once while there is
+        no room to keep anything: nothing of what is gathered then has been promised to anybody.
+        """
         done: Deferred[None] = Deferred()
+        if self.full:
+            done.callback(None)
+            return done
         self.gather([lambda: done.callback(None)])
         return done
 
@@ -214,12 +220,19 @@ class Daemon:
                     self._end_turn()
             elif isinstance(problem, Full):
                 self._no_room(problem)
-                self.clock.callLater(RETRY_FULL, self._commit, kept, rest)
+                # Tried again with all that has happened since: its jobs would be kept as they are by then,
+                # and what follows from that must not be missing.
+                self._gathered[:0] = [*kept, *rest]
+                self.clock.callLater(RETRY_FULL, self._try_again)
             else:
                 known = isinstance(problem, StoreError)
                 self._broken(problem if known else StoreError(f"the job store failed: {problem!r}"))
 
         self.store.commit(kept, done)
+
+    def _try_again(self) -> None:
+        self._committing = False
+        self._end_turn()
 
     def _no_room(self, problem: Full) -> None:
         self.full = True

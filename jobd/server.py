@@ -277,10 +277,23 @@ class Session(Protocol):
     # Replies: all of them take their turn among the daemon's actions.
 
     def reply(self, request: Request, text: bytes = b"") -> None:
-        self.daemon.gather([actions.Reply(self.conn, request.tag, text)])
+        if self._answers_at_once:
+            self.answer(wire.ok(request.tag, text))
+            self.flush()
+        else:
+            self.daemon.gather([actions.Reply(self.conn, request.tag, text)])
 
     def refuse(self, tag: bytes, problem: JobdError) -> None:
-        self.daemon.gather([actions.Refuse(self.conn, tag, problem)])
+        if self._answers_at_once:
+            self.answer(wire.error(tag, problem))
+            self.flush()
+        else:
+            self.daemon.gather([actions.Refuse(self.conn, tag, problem)])
+
+    @property
+    def _answers_at_once(self) -> bool:
+        """Whether what promises nothing need not wait: there is no room to keep anything, and no earlier reply is owed."""
+        return self.daemon.full and self._unanswered == 1
 
     # Out: what the daemon calls.
 

@@ -108,12 +108,16 @@ def call(session: Session, request: Request) -> None:
 
 
 def _submit(session: Session, request: Request, jobs: list[Submission]) -> None:
-    if session.daemon.full:
-        raise Full("there is no room on the disk; nothing was accepted")
+    _must_have_room(session)
     for job in jobs:
         if job.spec.pickle is not UNSET:
             _may_pickle(session)
     session.daemon.handle(events.Submit(session.conn, request.tag, jobs))
+
+
+def _must_have_room(session: Session) -> None:
+    if session.daemon.full:
+        raise Full("there is no room on the disk; nothing was accepted")
 
 
 def _may_pickle(session: Session) -> None:
@@ -127,6 +131,7 @@ async def retry(session: Session, request: Request) -> None:
     jobs = [Submission(*spec.parse_job(spec.for_retry(record.spec))) for record in await _ended(session, ids)]
     if not jobs:
         raise NoSuchJob("no job that has ended is among those")
+    _must_have_room(session)
     session.daemon.handle(events.Submit(session.conn, request.tag, jobs, tuple(ids)))
 
 
