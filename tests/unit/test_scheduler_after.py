@@ -44,7 +44,7 @@ class AfterTests(TestCase):
         self.assertEqual([1, 2, 2], updated)
 
     def test_every_policy_and_end(self) -> None:
-        """Each policy lets a job run, or skips it, after each final state as documented; whether that came before or after."""
+        """Each policy lets a job run, or skips it, after each final state as documented, be that earlier or later."""
         runs = {"ok": {State.SUCCEEDED}, "failed": {State.FAILED, State.TIMED_OUT, State.LOST}, "any": set(FINAL)}
         self.assertEqual(runs, {policy: set(states) for policy, states in SATISFIED_BY.items()})
         for policy, states in runs.items():
