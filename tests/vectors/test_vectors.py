@@ -1,4 +1,7 @@
-"""The Python side of the conformance vectors: the daemon's reading of requests, what it writes, and how the client reads that."""
+"""
+The Python side of the conformance vectors: how the daemon reads requests, what
+it writes, and how the client reads that.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +108,7 @@ class SpokenVectorTests(TestCase):
             self.assertEqual(line_of(vector) + b"\n", written)
 
     def test_replies_are_read(self) -> None:
-        """The client reads each reply that has no tag, as it sends none, with the error's code and whether it is retryable."""
+        """The client reads each reply that has no tag, as it sends none; an error becomes that of its code."""
         for vector in load("replies.json"):
             if vector["tag"]:
                 continue

@@ -74,17 +74,21 @@ public:
     bool is_array() const noexcept { return holds<array>(); }
     bool is_object() const noexcept { return holds<object>(); }
 
-    // Each throws error BAD_VALUE when the value is of another kind.
+    // Each throws error BAD_VALUE when the value is of another kind. Of a temporary value they give a value of its own,
+    // so that a loop may run over what a function returned.
     bool as_bool() const { return get<bool>("a boolean"); }
     std::int64_t as_integer() const { return get<std::int64_t>("an integer"); }
     double as_number() const {
         return is_integer() ? static_cast<double>(as_integer()) : get<double>("a number");
     }
-    const std::string& as_string() const { return get<std::string>("a string"); }
-    const array& as_array() const { return get<array>("an array"); }
-    array& as_array() { return const_cast<array&>(get<array>("an array")); }
-    const object& as_object() const { return get<object>("an object"); }
-    object& as_object() { return const_cast<object&>(get<object>("an object")); }
+    const std::string& as_string() const& { return get<std::string>("a string"); }
+    std::string as_string() && { return get<std::string>("a string"); }
+    const array& as_array() const& { return get<array>("an array"); }
+    array& as_array() & { return const_cast<array&>(get<array>("an array")); }
+    array as_array() && { return get<array>("an array"); }
+    const object& as_object() const& { return get<object>("an object"); }
+    object& as_object() & { return const_cast<object&>(get<object>("an object")); }
+    object as_object() && { return get<object>("an object"); }
 
     /// The member of an object, nullptr when there is none or this is not an object. The last of equal names counts.
     const json* find(std::string_view name) const noexcept {

@@ -1,0 +1,1 @@
+"""The C++ client: built, installed, and run against real daemons."""
