@@ -133,6 +133,7 @@ class Session(Protocol):
         self._requests: deque[bytes | None] = deque()
         self._first = True
         self._busy = False
+        self._working = False
         self._unanswered = 0
         self._input_over = False
         self._finishing = False
@@ -203,8 +204,15 @@ class Session(Protocol):
         self._work()
 
     def _work(self) -> None:
-        while self._requests and not self._busy and not self.gone and not self._congested:
-            self._take(self._requests.popleft())
+        if self._working:
+            # A request that was handled at once comes back here: the loop below goes on by itself.
+            return
+        self._working = True
+        try:
+            while self._requests and not self._busy and not self.gone and not self._congested:
+                self._take(self._requests.popleft())
+        finally:
+            self._working = False
         self._steer()
         if self._input_over and not self._requests and not self._busy and not self._finishing and not self.gone:
             self._finishing = True
@@ -279,20 +287,20 @@ class Session(Protocol):
     def reply(self, request: Request, text: bytes = b"") -> None:
         if self._answers_at_once:
             self.answer(wire.ok(request.tag, text))
-            self.flush()
+            self._let_go()
         else:
             self.daemon.gather([actions.Reply(self.conn, request.tag, text)])
 
     def refuse(self, tag: bytes, problem: JobdError) -> None:
         if self._answers_at_once:
             self.answer(wire.error(tag, problem))
-            self.flush()
+            self._let_go()
         else:
             self.daemon.gather([actions.Refuse(self.conn, tag, problem)])
 
     @property
     def _answers_at_once(self) -> bool:
-        """Whether what promises nothing need not wait: there is no room to keep anything, and no earlier reply is owed."""
+        """Whether what promises nothing need not wait: nothing can be kept for now, and no earlier reply is owed."""
         return self.daemon.full and self._unanswered == 1
 
     # Out: what the daemon calls.
@@ -312,15 +320,17 @@ class Session(Protocol):
     def flush(self) -> None:
         if self.gone:
             return
+        self._let_go()
+        if self._requests and not self._busy and self._unanswered <= UNANSWERED // 2:
+            self._work()
+
+    def _let_go(self) -> None:
         if not self._blocked and self._out:
             data = b"".join(self._out)
             self._out, self._out_size = [], 0
             self.transport.write(data)
         elif self._out_size > UNREAD:
             self._cut_off()
-            return
-        if self._requests and not self._busy and self._unanswered <= UNANSWERED // 2:
-            self._work()
 
     def _cut_off(self) -> None:
         problem = Slow("this client does not read fast enough; connect again and resume with 'watch'")
