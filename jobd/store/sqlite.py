@@ -26,6 +26,10 @@ from jobd.store.sqlreader import SqlReader
 
 T = TypeVar("T")
 Call = Callable[..., None]
+
+OLDEST = (3, 33)
+"""The first SQLite with C{UPDATE … FROM}."""
+
 CHECKPOINT_PAGES = 4000
 """Pages (of 4 KiB) in the write-ahead log before it is folded back: 16 MB."""
 
@@ -48,6 +52,8 @@ class SqliteStore:
         self._threads: list[Thread] = []
 
     def open(self) -> Snapshot:
+        if sqlite3.sqlite_version_info < OLDEST:
+            raise StoreError(f"jobd needs SQLite 3.33 or later, this Python has {sqlite3.sqlite_version}")
         fresh = not self._path.exists()
         try:
             database = self._connect()
