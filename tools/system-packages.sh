@@ -15,14 +15,42 @@ need() {
     fi
 }
 
-need netcat-openbsd 'the nc examples' sh -c 'nc -h 2>&1 | grep -q -e -U'
-need openssl 'TLS' command -v openssl
+# Whether a program including this header compiles with these arguments.
+compiles() {
+    header=$1
+    shift
+    printf '#include <%s>\nint main() {}\n' "$header" | "$@" -x c++ - -o /dev/null
+}
 
+look() {
+    missing='' tests=''
+    need netcat-openbsd 'those with nc in docs and examples' sh -c 'nc -h 2>&1 | grep -q -e -U'
+    need perl 'the client in Perl' command -v perl
+    need nodejs 'the client for Node.js' command -v node
+    need cmake 'tests/cpp' command -v cmake
+    need pkg-config 'tests/cpp' command -v pkg-config
+    need g++ 'tests/cpp' compiles iostream g++
+    need libssl-dev 'tests/cpp' compiles openssl/ssl.h g++ -fsyntax-only
+    need nlohmann-json3-dev 'tests/cpp' compiles nlohmann/json.hpp g++ -fsyntax-only
+    if command -v clang++ >/dev/null 2>&1; then
+        version=$(clang++ -dumpversion)
+        need "libclang-rt-${version%%.*}-dev" 'tests/cpp' compiles iostream clang++ -fsanitize=address
+    else
+        need clang 'tests/cpp' false
+    fi
+}
+
+look
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     export DEBIAN_FRONTEND=noninteractive
-    # shellcheck disable=SC2086
-    apt-get install -y -q --no-install-recommends $missing >/dev/null 2>&1 ||
-        { apt-get update -q >/dev/null 2>&1 && apt-get install -y -q --no-install-recommends $missing >/dev/null; } && exit 0
+    apt-get update -q >/dev/null 2>&1
+    # The second round knows which clang there is now.
+    for round in first second; do
+        # shellcheck disable=SC2086 # several words on purpose
+        [ -z "$missing" ] || apt-get install -y -q --no-install-recommends $missing >/dev/null 2>&1
+        look
+    done
+    [ -n "$missing" ] || exit 0
 fi
 echo "missing:$missing (apt-get install$missing); without them these tests will fail: $tests" >&2
