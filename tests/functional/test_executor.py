@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from twisted.trial.unittest import TestCase
@@ -298,8 +299,7 @@ class Cancelling(ExecutorTestCase):
         self.assertFalse(running.cancel())
         self.assertFalse(running.done())
         gate.touch()
-        done, late = cf.wait([running, *waiting], LIMIT)
-        self.assertEqual(set(), late)
+        self.assertEqual(set(), cf.wait([running, *waiting], LIMIT).not_done)
         self.assertEqual([0, 4], [waiting[0].result(), waiting[2].result()])
         self.assertTrue(waiting[1].cancelled())
 
@@ -330,7 +330,8 @@ class Waiting(ExecutorTestCase):
         quick = executor.submit(calls.square, 3)
         ended = cf.Future[int]()
         ended.set_result(1)
-        order = cf.as_completed([slow, quick, ended], timeout=LIMIT)
+        both: list[cf.Future[Any]] = [slow, quick, ended]
+        order = cf.as_completed(both, timeout=LIMIT)
         self.assertEqual({quick, ended}, {next(order), next(order)})
         gate.touch()
         self.assertIs(slow, next(order))
@@ -344,10 +345,10 @@ class Waiting(ExecutorTestCase):
         """FIRST_COMPLETED, FIRST_EXCEPTION and ALL_COMPLETED mean what they say."""
         gate = self.gate()
         executor = self.executor()
-        slow = executor.submit(calls.wait_for, str(gate))
-        quick = executor.submit(calls.square, 3)
+        slow: cf.Future[Any] = executor.submit(calls.wait_for, str(gate))
+        quick: cf.Future[Any] = executor.submit(calls.square, 3)
         self.assertEqual(({quick}, {slow}), tuple(cf.wait([slow, quick], LIMIT, cf.FIRST_COMPLETED)))
-        bad = executor.submit(calls.fail, "x")
+        bad: cf.Future[Any] = executor.submit(calls.fail, "x")
         self.assertEqual(({bad}, {slow}), tuple(cf.wait([slow, bad], LIMIT, cf.FIRST_EXCEPTION)))
         gate.touch()
         self.assertEqual(({slow, quick, bad}, set()), tuple(cf.wait([slow, quick, bad], LIMIT)))
