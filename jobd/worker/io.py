@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from threading import Condition, Lock, Thread
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,7 @@ class IoWorker:
         self._unknown: dict[Name, list[IoJob]] = {}
         self._changed = Condition()
         self._jobs: dict[Key, IoJob] = {}
+        self._unreported = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self) -> None:
@@ -116,7 +118,7 @@ class IoWorker:
         for key in list(self._jobs):
             self._cancel(key)
         with self._changed:
-            self._changed.wait_for(lambda: not self._jobs, _STOP)
+            self._changed.wait_for(lambda: not self._unreported, _STOP)
 
     # Starting.
 
@@ -125,10 +127,10 @@ class IoWorker:
             new = IoJob(job, attempt, decode_spec(text), self._folder)
         except msgspec.MsgspecError as problem:
             unread = IoJob(job, attempt, CallSpec(), self._folder)
-            self._jobs[job, attempt] = unread
+            self._accept(unread)
             self._end(unread, failed(f"the job cannot be read: {problem}"), None)
             return
-        self._jobs[job, attempt] = new
+        self._accept(new)
         if new.spec.pickle is not None:
             new.function = lambda: self._unpickled(new.spec)()
             self._run_in_thread(new)
@@ -143,6 +145,11 @@ class IoWorker:
             waiting.append(new)
         if len(waiting) == 1:
             Thread(target=self._find, args=(name,), daemon=True).start()
+
+    def _accept(self, job: IoJob) -> None:
+        with self._changed:
+            self._jobs[job.job, job.attempt] = job
+            self._unreported += 1
 
     def _find(self, name: Name) -> None:
         """Find a callable and begin the jobs that wait for it."""
@@ -259,15 +266,14 @@ class IoWorker:
 
     def _forget(self, job: IoJob, line: bytes) -> None:
         with self._changed:
-            # Of two that find it at its end at the same time one is to speak.
-            if self._jobs.pop((job.job, job.attempt), None) is None:
-                return
-            self._changed.notify_all()
-        try:
+            # Before the line is sent: what is handed back may come again at once.
+            del self._jobs[job.job, job.attempt]
+        # When the daemon is gone the end of the link stops this process too.
+        with suppress(OSError):
             self._link.send(line)
-        except OSError:
-            # The daemon is gone; the end of the link stops this process too.
-            return
+        with self._changed:
+            self._unreported -= 1
+            self._changed.notify_all()
 
     def _report(self, report: Report) -> None:
         job = _running.get()

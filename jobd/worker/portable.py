@@ -126,6 +126,7 @@ class ThreadedRunner:
         self._lock = Lock()
         self._changed = Condition(self._lock)
         self._processes: dict[tuple[bytes, bytes], Process | None] = {}
+        self._unreported = 0
 
     def run(self) -> None:
         """Work until the pool closes the link and every command has ended."""
@@ -140,16 +141,16 @@ class ThreadedRunner:
         for key in list(self._processes):
             self._cancel(key, _STOP_GRACE)
         with self._lock:
-            self._changed.wait_for(lambda: not self._processes)
+            self._changed.wait_for(lambda: not self._unreported)
 
     def _begin(self, job: bytes, attempt: bytes, text: bytes) -> None:
         with self._lock:
             self._processes[job, attempt] = None
+            self._unreported += 1
         try:
             Thread(target=self._attend, args=(job, attempt, text), daemon=True).start()
         except RuntimeError as problem:
-            self._hand_back(job, attempt, problem)
-            self._forget(job, attempt)
+            self._report(job, attempt, self._back(job, attempt, problem))
 
     def _attend(self, job: bytes, attempt: bytes, text: bytes) -> None:
         """One command from its start to its report."""
@@ -161,21 +162,24 @@ class ThreadedRunner:
             ended = failed(str(problem), exit_code)
             report = done(job, attempt, ended, time.monotonic() - started, Usage(0.0, 0.0, 0))
         except NoRoom as problem:
-            self._hand_back(job, attempt, problem)
-            report = b""
-        with suppress(OSError):
-            self._link.send(report)
-        self._forget(job, attempt)
+            report = self._back(job, attempt, problem)
+        self._report(job, attempt, report)
 
-    def _forget(self, job: bytes, attempt: bytes) -> None:
+    def _report(self, job: bytes, attempt: bytes, line: bytes) -> None:
         with self._lock:
+            # Before the line is sent: what is handed back may come again at once.
             del self._processes[job, attempt]
+        with suppress(OSError):
+            self._link.send(line)
+        with self._lock:
+            self._unreported -= 1
             self._changed.notify_all()
 
-    def _hand_back(self, job: bytes, attempt: bytes, problem: Exception) -> None:
+    def _back(self, job: bytes, attempt: bytes, problem: Exception) -> bytes:
+        """The line that hands a job back, after one for the log."""
         with suppress(OSError):
             self._link.log(f"job {job.decode()} is handed back: {problem}")
-            self._link.send(b"R %b %b\n" % (job, attempt))
+        return b"R %b %b\n" % (job, attempt)
 
     def _perform(self, job: bytes, attempt: bytes, text: bytes, started: float) -> bytes:
         with self._lock:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jobd
 from jobd.worker.output import claim_output, discard_scratch
@@ -171,9 +172,9 @@ class Failures(WorkerTestCase):
 
     def test_crash(self) -> None:
         """A call that ends the process is never reported; those behind it neither."""
-        self.worker.start(1, call="os:getpid")
-        self.worker.start(2, call="os:_exit", args=[7])
-        self.worker.start(3, call="os:getpid")
+        self.worker.send(
+            'S 1 1 {"call": "os:getpid"}', 'S 2 1 {"call": "os:_exit", "args": [7]}', 'S 3 1 {"call": "os:getpid"}'
+        )
         self.assertEqual(1, self.worker.done().job)
         self.assertEqual(7, self.worker.wait())
         self.assertRaises(AssertionError, self.worker.line)
@@ -194,7 +195,7 @@ class Surroundings(WorkerTestCase):
         """A call runs in its cwd, one without in the home folder, whatever the one before has done."""
         other = self.folder / "other"
         other.mkdir()
-        getcwd = {"call": "os:getcwd"}
+        getcwd: dict[str, Any] = {"call": "os:getcwd"}
         self.assertEqual(str(self.folder), self.worker.run(**getcwd).outcome["result"])
         self.assertEqual(str(other), self.worker.run(cwd=str(other), **getcwd).outcome["result"])
         self.worker.run(call="os:chdir", args=["/"])
@@ -355,7 +356,8 @@ class Waiting(WorkerTestCase):
         """Many short jobs given ahead are each run once, in order."""
         count = 2000
         self.worker.send(*(f'S {job} 1 {{"call": "math:factorial", "args": [3]}}' for job in range(count)))
-        ended, back = [], []
+        ended: list[int] = []
+        back: list[int] = []
         while len(ended) + len(back) < count:
             kind, job, *_ = self.worker.line().split(" ", 2)
             (ended if kind == "D" else back).append(int(job))

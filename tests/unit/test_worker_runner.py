@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tests.unit.worker_link import PATIENCE, WorkerTestCase, alive
 
@@ -18,10 +19,16 @@ def processor_time(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-class CommandClaims:
+if TYPE_CHECKING:
+    _Base = WorkerTestCase
+else:
+    _Base = object
+
+
+class CommandClaims(_Base):
     """What holds for a command, whichever way it is supervised."""
 
-    def test_exit_code(self: WorkerTestCase) -> None:
+    def test_exit_code(self) -> None:
         """Exit code 0 is succeeded, all else failed; the usage comes with it."""
         done = self.worker.run(argv=["true"])
         self.assertEqual(("succeeded", 0), (done.state, done.outcome["exit_code"]))
@@ -29,7 +36,7 @@ class CommandClaims:
         done = self.worker.run(2, 4, shell="exit 3")
         self.assertEqual(("failed", 3, 4), (done.state, done.outcome["exit_code"], done.outcome["attempt"]))
 
-    def test_usage(self: WorkerTestCase) -> None:
+    def test_usage(self) -> None:
         """Time and memory are those of the command and what it has waited for."""
         program = f"{sys.executable} -c 'x = b\"x\" * 60_000_000\nfor i in range(1_000_000): pass'; true"
         outcome = self.worker.run(shell=program).outcome
@@ -37,12 +44,12 @@ class CommandClaims:
         self.assertGreater(outcome["user"] + outcome["sys"], 0.01)
         self.assertGreaterEqual(outcome["wall"], 0.01)
 
-    def test_signal(self: WorkerTestCase) -> None:
+    def test_signal(self) -> None:
         """A command that is ended by a signal exits with 128 and its number, and the signal is named."""
         outcome = self.worker.run(shell="kill -SEGV $$").outcome
         self.assertEqual((139, "SIGSEGV"), (outcome["exit_code"], outcome["signal"]))
 
-    def test_output(self: WorkerTestCase) -> None:
+    def test_output(self) -> None:
         """Both streams are in files of the attempt, byte for byte; a silent job has none."""
         self.worker.run(1001, shell="printf 'ü\\377\\0'; echo e >&2")
         self.assertEqual(b"\xc3\xbc\xff\0", self.worker.printed(1001))
@@ -55,7 +62,7 @@ class CommandClaims:
         files = sorted(path.name for path in self.output.rglob("*") if path.is_file())
         self.assertEqual(["1001.1.err", "1001.1.out", "5.1.out"], files)
 
-    def test_output_while_it_runs(self: WorkerTestCase) -> None:
+    def test_output_while_it_runs(self) -> None:
         """What a command has written is in its file before it ends."""
         ready = self.signal("ready")
         self.worker.start(1, shell="echo begun; echo > ready; exec sleep 60")
@@ -64,13 +71,13 @@ class CommandClaims:
         self.worker.send("C 1 1 5")
         self.worker.done()
 
-    def test_folder(self: WorkerTestCase) -> None:
+    def test_folder(self) -> None:
         """A command runs in its cwd; without one, in the home folder."""
         self.worker.run(1, argv=["pwd"], cwd="/usr")
         self.worker.run(2, argv=["pwd"])
         self.assertEqual((b"/usr\n", f"{self.folder}\n".encode()), (self.worker.printed(1), self.worker.printed(2)))
 
-    def test_environment(self: WorkerTestCase) -> None:
+    def test_environment(self) -> None:
         """env is on top of the daemon's, null removes; the job's id and attempt cannot be forged."""
         env = {"COLOUR": "blue", "LEFT_OVER": None, "JOBD_JOB_ID": "99"}
         self.worker.run(6, 2, shell="echo $COLOUR ${LEFT_OVER-gone} $JOBD_JOB_ID $JOBD_ATTEMPT", env=env)
@@ -78,7 +85,7 @@ class CommandClaims:
         self.worker.run(7, shell="echo $COLOUR $LEFT_OVER")
         self.assertEqual(b"yes\n", self.worker.printed(7))
 
-    def test_path_of_the_job(self: WorkerTestCase) -> None:
+    def test_path_of_the_job(self) -> None:
         """A program is looked for in the PATH of the job."""
         tool = self.write("bin/only-here", "#!/bin/sh\necho found\n")
         tool.chmod(0o755)
@@ -88,12 +95,12 @@ class CommandClaims:
         self.worker.run(3, argv=["./only-here"], cwd=str(tool.parent))
         self.assertEqual(b"found\n", self.worker.printed(3))
 
-    def test_cannot_start(self: WorkerTestCase) -> None:
+    def test_cannot_start(self) -> None:
         """What is not found fails with 127, what cannot be executed with 126, each with the reason."""
         script = self.write("script", "echo x\n")
         odd = self.write("odd", "#!/no/such/interpreter\n")
         odd.chmod(0o755)
-        for code, error, fields in (
+        cases: tuple[tuple[int, str, dict[str, Any]], ...] = (
             (127, "no-such-program: command not found", {"argv": ["no-such-program"]}),
             (127, "./missing: no such program", {"argv": ["./missing"]}),
             (126, "Permission denied", {"argv": [str(script)]}),
@@ -107,19 +114,20 @@ class CommandClaims:
             (126, "Argument list too long", {"argv": ["echo", "x" * 300_000]}),
             (127, "argv is empty", {"argv": []}),
             (126, "environment", {"argv": ["true"], "env": {"A=B": "x"}}),
-        ):
+        )
+        for code, error, fields in cases:
             done = self.worker.run(**fields)
             self.assertEqual(("failed", code), (done.state, done.outcome["exit_code"]), fields)
             self.assertIn(error, done.outcome["error"])
         self.assertEqual("succeeded", self.worker.run(argv=["true"]).state)
 
-    def test_no_shebang(self: WorkerTestCase) -> None:
+    def test_no_shebang(self) -> None:
         """An executable file of no known format fails with 126."""
         script = self.write("script", "echo x\n")
         script.chmod(0o755)
         self.assertEqual(126, self.worker.run(argv=[str(script)]).outcome["exit_code"])
 
-    def test_stdin(self: WorkerTestCase) -> None:
+    def test_stdin(self) -> None:
         """Standard input is empty, a text, or a file relative to the folder."""
         self.worker.run(1, argv=["cat"])
         self.worker.run(2, argv=["cat"], stdin="zeile ü\n" * 20_000)
@@ -129,7 +137,7 @@ class CommandClaims:
         self.assertEqual("zeile ü\n".encode() * 20_000, self.worker.printed(2))
         self.assertEqual(b"from a file\n", self.worker.printed(3))
 
-    def test_redirections(self: WorkerTestCase) -> None:
+    def test_redirections(self) -> None:
         """stdout and stderr go to files relative to the folder, to one another, or nowhere."""
         both = "echo out; echo err >&2"
         self.write("log", "what stood there before\n")
@@ -145,12 +153,12 @@ class CommandClaims:
         self.worker.run(5, shell=both, cwd=cwd, stdout="same", stderr="same")
         self.assertEqual("out\nerr\n", (self.folder / "same").read_text())
 
-    def test_named_pipe(self: WorkerTestCase) -> None:
+    def test_named_pipe(self) -> None:
         """A named pipe that nobody reads is an error, not a halt."""
         os.mkfifo(self.folder / "pipe")
         self.assertIn("pipe", self.worker.run(argv=["true"], stdout=str(self.folder / "pipe")).outcome["error"])
 
-    def test_surroundings(self: WorkerTestCase) -> None:
+    def test_surroundings(self) -> None:
         """A command has a session of its own, signals as usual, and no descriptor but three."""
         program = (
             "import os, signal\n"
@@ -164,7 +172,7 @@ class CommandClaims:
         self.worker.run(1, argv=[sys.executable, "-I", "-c", program])
         self.assertEqual(b"[0, 1, 2] [13, 25]\n", self.worker.printed(), self.worker.printed(1, "err"))
 
-    def test_cancel(self: WorkerTestCase) -> None:
+    def test_cancel(self) -> None:
         """A cancelled command gets TERM."""
         ready = self.signal("ready")
         self.worker.start(1, shell="echo > ready; exec sleep 60")
@@ -172,7 +180,7 @@ class CommandClaims:
         self.worker.send("C 1 1 10")
         self.assertEqual("SIGTERM", self.worker.done().outcome["signal"])
 
-    def test_cancel_stubborn(self: WorkerTestCase) -> None:
+    def test_cancel_stubborn(self) -> None:
         """A command that ignores TERM is killed after the grace, and what it has started with it."""
         ready = self.signal("ready")
         self.worker.start(1, shell="trap '' TERM; sleep 61 & echo $! > ready; while :; do sleep 62; done")
@@ -182,7 +190,7 @@ class CommandClaims:
         self.assertEqual((137, "SIGKILL"), (outcome["exit_code"], outcome["signal"]))
         self.assertFalse(alive(child))
 
-    def test_cancel_own_way(self: WorkerTestCase) -> None:
+    def test_cancel_own_way(self) -> None:
         """A command may use its grace, and its own exit code counts."""
         ready = self.signal("ready")
         self.worker.start(1, shell="trap 'echo tidied; exit 5' TERM; echo > ready; while :; do sleep 0.01; done")
@@ -191,13 +199,13 @@ class CommandClaims:
         self.assertEqual(5, self.worker.done().outcome["exit_code"])
         self.assertEqual(b"tidied\n", self.worker.printed())
 
-    def test_cancel_ended(self: WorkerTestCase) -> None:
+    def test_cancel_ended(self) -> None:
         """A cancel for a job that has ended, or was never there, is ignored."""
         self.worker.run(1, argv=["true"])
         self.worker.send("C 1 1 5", "C 9 1 5")
         self.assertEqual("succeeded", self.worker.run(2, argv=["true"]).state)
 
-    def test_end_of_link(self: WorkerTestCase) -> None:
+    def test_end_of_link(self) -> None:
         """When the link is closed everything is ended and the runner exits with 0."""
         ready = self.signal("ready")
         self.worker.start(1, shell="echo $$ > ready; exec sleep 60")
@@ -205,16 +213,21 @@ class CommandClaims:
         self.assertEqual(0, self.worker.close())
         self.assertFalse(alive(pid))
 
-    def test_unreadable(self: WorkerTestCase) -> None:
+    def test_unreadable(self) -> None:
         """A job that cannot be read is failed."""
         self.worker.send('S 1 1 {"argv": 7}')
         self.assertEqual(("failed", 126), (self.worker.done().state, 126))
 
-    def test_nothing_left_over(self: WorkerTestCase) -> None:
+    def test_nothing_left_over(self) -> None:
         """After 300 commands, good and bad, the runner has no child, and no more descriptors than before."""
         pid = self.worker.process.pid
-        kinds = ({"argv": ["true"]}, {"argv": ["echo", "x"], "stdin": "text"}, {"argv": ["missing"]},
-                 {"argv": ["true"], "stdout": "f", "stderr": "no/f"}, {"shell": "exit 1", "stdout": "f"})  # fmt: skip
+        kinds: list[dict[str, Any]] = [
+            {"argv": ["true"]},
+            {"argv": ["echo", "x"], "stdin": "text"},
+            {"argv": ["missing"]},
+            {"argv": ["true"], "stdout": "f", "stderr": "no/f"},
+            {"shell": "exit 1", "stdout": "f"},
+        ]
         self.worker.run(1000, argv=["true"])
         before = len(os.listdir(f"/proc/{pid}/fd"))
         for begin in range(0, 300, 20):
