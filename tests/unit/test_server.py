@@ -73,7 +73,6 @@ class Replies(Sessions):
 
     def test_a_bug(self) -> None:
         """A request that runs into a bug gets an error, the log has more, and the connection goes on."""
-        verbs = self.daemon.factory.verbs
 
         def broken(session: object, request: object) -> None:
             raise ZeroDivisionError
@@ -81,11 +80,11 @@ class Replies(Sessions):
         async def broken_later(session: object, request: object) -> None:
             raise ZeroDivisionError
 
-        self.addCleanup(verbs.update, dict(VERBS))
-        self.daemon.factory.verbs.update(stats=(broken, False), list=(broken_later, False))  # type: ignore[dict-item]
+        self.daemon.factory.verbs = {**VERBS, "stats": (broken, False), "list": (broken_later, False)}
+        client = self.daemon.connect()
         error = "error INTERNAL this should not have happened; the daemon's log has more"
-        self.client.send("stats", "#t list", "ping")
-        self.assertEqual([error, f"#t {error}", "ok"], self.client.take())
+        client.send("stats", "#t list", "ping")
+        self.assertEqual([error, f"#t {error}", "ok"], client.take())
         self.assertEqual(2, len(self.flushLoggedErrors(ZeroDivisionError)))
 
     def test_one_client_does_not_keep_others_waiting(self) -> None:
@@ -324,9 +323,7 @@ class Endings(Sessions):
                 done(ask(self.daemon.store))
                 self.daemon.settle()
             self.assertTrue(client.gone)
-            self.assertEqual(
-                "succeeded", client.take()[-1].replace(",", " ").replace('"', " ").split("succeeded")[0] and "succeeded"
-            )
+            self.assertIn("succeeded", client.take()[-1])
 
     def test_half_close_while_waiting_for_a_group(self) -> None:
         """A group's event is owed like a job's."""
@@ -407,7 +404,7 @@ class Backpressure(Sessions):
         self.assertEqual(UNANSWERED + 100, len(replies))
 
     def test_replies_that_are_not_read(self) -> None:
-        """Requests of a client that does not read its replies are not handled beyond a limit; once it reads they are."""
+        """Requests of a client that does not read its replies are handled up to a limit; the others once it reads."""
         text = "x" * 10_000
         self.client.stop_reading()
         count = 2 * UNREAD_PAUSE // len(text)
@@ -430,7 +427,7 @@ class Backpressure(Sessions):
         for cursor in range(1, UNREAD // len(line) + 3):
             for watcher in list(self.daemon.daemon.watchers):
                 watcher.announced(cursor, 1, line)
-            self.daemon.daemon.gather([])
+            self.daemon.daemon.gather([lambda: None])
             self.daemon.settle()
         other.take()
         self.client.read_on()
