@@ -101,10 +101,11 @@ def done(job: bytes, attempt: bytes, ended: Ended, wall: float, used: Usage) -> 
     """The C{D} line."""
     user, system, max_rss = used
     state, exit_code, extra = ended
+    seconds = b"%.6f" % wall
     if user < 0.0:
-        return _WITHOUT_TIME % (job, attempt, state, wall, exit_code, wall, max_rss, attempt, extra)
-    return _WHOLE % (job, attempt, state, wall, exit_code, wall, user, system, max_rss, attempt, extra)
+        return _WITHOUT_TIME % (job, attempt, state, seconds, exit_code, seconds, max_rss, attempt, extra)
+    return _WHOLE % (job, attempt, state, seconds, exit_code, seconds, user, system, max_rss, attempt, extra)
 
 
-_WITHOUT_TIME = b'D %b %b %b %.6f {"exit_code": %d, "wall": %.6f, "max_rss": %d, "attempt": %b%b}\n'
-_WHOLE = b'D %b %b %b %.6f {"exit_code": %d, "wall": %.6f, "user": %.6f, "sys": %.6f, "max_rss": %d, "attempt": %b%b}\n'
+_WITHOUT_TIME = b'D %b %b %b %b {"exit_code": %d, "wall": %b, "max_rss": %d, "attempt": %b%b}\n'
+_WHOLE = b'D %b %b %b %b {"exit_code": %d, "wall": %b, "user": %.6f, "sys": %.6f, "max_rss": %d, "attempt": %b%b}\n'

@@ -1,0 +1,81 @@
+"""Claims of the output files: whose an empty one is, and when it may become another's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.trial.unittest import TestCase
+
+import jobd
+from jobd.worker.command import finish_of
+from jobd.worker.output import output_path, still_names
+from jobd.worker.spool import Spool
+
+
+class SpoolClaims(TestCase):
+    def setUp(self) -> None:
+        self.folder = self.mktemp()
+
+    def path(self, job: int) -> Path:
+        return Path(output_path(self.folder, job, 1, "out"))
+
+    def test_reused(self) -> None:
+        """An empty file becomes that of the next job; whoever still reads it by its old name can tell."""
+        spool = Spool(self.folder)
+        first = spool.make(1, 1, "out")
+        reader = os.open(self.path(1), os.O_RDONLY)
+        self.addCleanup(os.close, reader)
+        self.assertTrue(still_names(str(self.path(1)), os.fstat(reader)))
+        spool.ended(first, reuse=True)
+        second = spool.make(2001, 1, "out")
+        os.write(second.descriptor, b"secret")
+        self.assertFalse(still_names(str(self.path(1)), os.fstat(reader)))
+        self.assertEqual((False, b"secret"), (self.path(1).exists(), self.path(2001).read_bytes()))
+        spool.ended(second, reuse=True)
+        spool.close()
+        self.assertTrue(self.path(2001).exists())
+
+    def test_not_reused(self) -> None:
+        """A file to which something may still be written is not given to another job."""
+        spool = Spool(self.folder)
+        spool.ended(spool.make(1, 1, "out"), reuse=False)
+        self.assertFalse(self.path(1).exists())
+        second = spool.make(2, 1, "out")
+        self.assertTrue(self.path(2).exists())
+        spool.ended(second, reuse=True)
+        spool.close()
+        self.assertFalse(self.path(2).exists())
+
+    def test_tidied_up(self) -> None:
+        """An empty file that somebody has removed is made anew."""
+        spool = Spool(self.folder)
+        spool.ended(spool.make(1, 1, "out"), reuse=True)
+        self.path(1).unlink()
+        second = spool.make(2, 1, "out")
+        self.assertTrue(self.path(2).exists())
+        spool.ended(second, reuse=False)
+
+    def test_many(self) -> None:
+        """Beyond a number of open files, those of running commands are closed, and the empty ones removed by name."""
+        spool = Spool(self.folder, keep=1)
+        files = [spool.make(job, 1, "out") for job in (1, 2)]
+        for file in files:
+            spool.started(file)
+        self.assertEqual([True, False], [file.descriptor == -1 for file in files])
+        for file in files:
+            spool.ended(file, reuse=True)
+        spool.close()
+        self.assertFalse(self.path(1).exists() or self.path(2).exists())
+
+
+class Words(TestCase):
+    def test_signals(self) -> None:
+        """A signal is named, one without a name by its number."""
+        self.assertEqual((137, "SIGKILL"), tuple(finish_of(-9)))
+        self.assertEqual((168, "SIGRTMIN+6"), tuple(finish_of(-40)))
+
+    def test_progress_outside(self) -> None:
+        """Outside of any job progress does nothing."""
+        self.patch(os, "environ", {name: value for name, value in os.environ.items() if name != "JOBD_JOB_ID"})
+        self.assertIsNone(jobd.progress(1, 2))  # type: ignore[func-returns-value]
