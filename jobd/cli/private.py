@@ -78,6 +78,7 @@ class PrivateDaemon:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 lines = (self._path / "log").read_text("utf-8", "replace").split("\n")
                 said = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+                said = said.rpartition(" jobd: ")[2]
                 raise ConnectionProblem(f"no daemon is running, and a private one did not start: {said}")
             time.sleep(0.02)
 

@@ -67,7 +67,7 @@ class Submitting(ExecutorTestCase):
 
     def test_keyword_names(self) -> None:
         """Arguments may be called self and fn."""
-        result = self.executor().submit(dict, self=1, fn=2).result(LIMIT)
+        result: dict[str, int] = self.executor().submit(dict, self=1, fn=2).result(LIMIT)
         self.assertEqual({"self": 1, "fn": 2}, result)
 
     def test_methods(self) -> None:
@@ -226,7 +226,7 @@ class Mapping(ExecutorTestCase):
         gate = self.gate()
         executor = self.executor()
         results = executor.map(_wait_unless_none, [None, None, str(gate)], timeout=2)
-        came = []
+        came: list[None] = []
         with self.assertRaises(cf.TimeoutError):
             for result in results:
                 came.append(result)
@@ -299,7 +299,8 @@ class Cancelling(ExecutorTestCase):
         self.assertFalse(running.cancel())
         self.assertFalse(running.done())
         gate.touch()
-        self.assertEqual(set(), cf.wait([running, *waiting], LIMIT).not_done)
+        everything: list[cf.Future[Any]] = [running, *waiting]
+        self.assertEqual(set(), cf.wait(everything, LIMIT).not_done)
         self.assertEqual([0, 4], [waiting[0].result(), waiting[2].result()])
         self.assertTrue(waiting[1].cancelled())
 
