@@ -1,0 +1,212 @@
+"""C{follow}: output as it is written, then how the job ended."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from jobd import follow
+from jobd.follow import LATEST
+from jobd.outputs import Part
+from jobd.testing import FakePool, MemoryClient, MemoryDaemon
+from jobd.worker.output import Stream, output_path
+
+
+class Follows(SynchronousTestCase):
+    """A daemon in memory, and a folder in which the test writes the jobs' output."""
+
+    def setUp(self) -> None:
+        self.folder = self.mktemp()
+        os.makedirs(self.folder)
+        self.daemon = MemoryDaemon(pool=FakePool(cpus=100), output=self.folder)
+        self.client = self.daemon.connect()
+
+    def submit(self, count: int = 1, **fields: Any) -> None:
+        job = json.dumps({"argv": ["a"], "notify": False, **fields})
+        self.client.send(f"submit [{', '.join([job] * count)}]")
+        self.client.take()
+
+    def write(self, text: str | bytes, job_id: int = 1, attempt: int = 1, stream: Stream = "out") -> None:
+        path = Path(output_path(self.folder, job_id, attempt, stream))
+        path.parent.mkdir(exist_ok=True)
+        with path.open("ab") as file:
+            file.write(text if isinstance(text, bytes) else text.encode())
+
+    def finish(self, job_id: int = 1, **outcome: Any) -> None:
+        self.daemon.pool.finish(job_id, **outcome)
+        self.daemon.settle()
+
+    def told(self, client: MemoryClient | None = None) -> list[tuple[int, str, Any]]:
+        """Events as job id, state, and the data of an output."""
+        found = []
+        for line in (client or self.client).take():
+            if line.startswith("*"):
+                _, _, job_id, state, text = line.split(" ", 4)
+                found.append((int(job_id), state, json.loads(text).get("data")))
+        return found
+
+    def test_while_it_is_written(self) -> None:
+        """What is there comes at once, what is written later comes soon after, and the finish event last."""
+        self.submit()
+        self.write("one\n")
+        self.client.send("follow 1")
+        self.daemon.advance(0)
+        self.assertEqual([(1, "output", "one\n")], self.told())
+        self.write("two\n")
+        self.write("oh\n", stream="err")
+        self.daemon.advance(LATEST)
+        self.assertEqual([(1, "output", "two\n"), (1, "output", "oh\n")], self.told())
+        self.write("three\n")
+        self.finish()
+        self.daemon.advance(0)
+        self.daemon.advance(0)
+        self.assertEqual([(1, "output", "three\n"), (1, "succeeded", None)], self.told())
+        self.assertEqual([], self.daemon.clock.getDelayedCalls())
+
+    def test_after_its_end(self) -> None:
+        """Of a job that has ended all comes at once, in parts."""
+        self.patch(follow, "PART", 4)
+        self.submit()
+        self.write("0123456789")
+        self.finish()
+        self.client.send("follow 1")
+        self.daemon.advance(0)
+        for _ in range(4):
+            self.daemon.advance(0)
+        parts = [(1, "output", "0123"), (1, "output", "4567"), (1, "output", "89"), (1, "succeeded", None)]
+        self.assertEqual(parts, self.told())
+
+    def test_from_and_stream(self) -> None:
+        """One may choose a stream, and where in it to begin."""
+        self.submit()
+        self.write("0123456789")
+        self.write("no", stream="err")
+        self.client.send('follow 1 {"stream": "stdout", "from": 7}')
+        self.daemon.advance(0)
+        self.assertEqual([(1, "output", "789")], self.told())
+        problem = self.client.ask('follow 1 {"stream": "stdin"}')
+        self.assertEqual("error BAD_VALUE stream: there is no stream 'stdin'; it is stdout or stderr", problem)
+
+    def test_many_jobs(self) -> None:
+        """Many jobs are followed on one connection, their lines tagged by their ids."""
+        self.submit(20)
+        self.assertEqual("ok 20", self.client.ask("follow 1-20"))
+        for job_id in range(1, 21):
+            self.write(f"job {job_id}\n", job_id)
+        self.daemon.advance(LATEST)
+        for job_id in range(20, 0, -1):
+            self.finish(job_id)
+        for _ in range(3):
+            self.daemon.advance(LATEST)
+        told = self.told()
+        self.assertEqual([(job_id, "output", f"job {job_id}\n") for job_id in range(1, 21)], told[:20])
+        self.assertEqual({(job_id, "succeeded", None) for job_id in range(1, 21)}, set(told[20:]))
+        self.assertEqual(40, len(told))
+
+    def test_the_next_attempt(self) -> None:
+        """When another attempt begins its output follows, from its beginning."""
+        self.submit(attempts=2, backoff=1)
+        self.client.send("follow 1")
+        self.write("first\n")
+        self.finish(exit_code=1)
+        self.daemon.advance(LATEST)
+        self.daemon.advance(1)
+        self.write("second\n", attempt=2)
+        self.daemon.advance(LATEST)
+        self.finish()
+        self.daemon.advance(LATEST)
+        self.assertEqual([(1, "output", "first\n"), (1, "output", "second\n"), (1, "succeeded", None)], self.told())
+
+    def test_before_it_starts(self) -> None:
+        """A job may be followed before it has started."""
+        self.submit(delay=5)
+        self.client.send("follow 1")
+        self.daemon.advance(5)
+        self.write("hello")
+        self.daemon.advance(LATEST)
+        self.assertEqual([(1, "output", "hello")], self.told())
+
+    def test_skipped(self) -> None:
+        """Of one that never starts just the finish event comes."""
+        self.submit(delay=5)
+        self.client.send("follow 1")
+        other = self.daemon.connect()
+        other.ask("cancel 1")
+        self.daemon.advance(LATEST)
+        self.assertEqual([(1, "cancelled", None)], self.told())
+
+    def test_half_close(self) -> None:
+        """After a half close the connection ends once all that is followed has ended."""
+        self.submit(2)
+        self.client.send("follow 1-2")
+        self.client.half_close()
+        self.write("bye\n", 1)
+        self.finish(1)
+        self.daemon.advance(LATEST)
+        self.assertFalse(self.client.gone)
+        self.finish(2)
+        for _ in range(3):
+            self.daemon.advance(LATEST)
+        self.assertTrue(self.client.gone)
+        self.assertEqual([(1, "output", "bye\n"), (1, "succeeded", None), (2, "succeeded", None)], self.told())
+
+    def test_seldom_when_nothing_is_written(self) -> None:
+        """A file that does not grow is looked at a few times a second, no more."""
+        self.submit()
+        self.client.send("follow 1")
+        self.daemon.advance(10)
+        looks: list[object] = []
+        self.patch(self.client._session.following, "_outputs", _Counting(looks))
+        for _ in range(1000):
+            self.daemon.advance(0.01)
+        self.assertLess(len(looks), int(2 * 10 / LATEST) + 10)
+
+    def test_a_client_that_does_not_read(self) -> None:
+        """A client that does not read is sent no more than a few parts; it gets the rest when it reads."""
+        self.submit()
+        self.write(b"x" * 1_000_000)
+        self.client.stop_reading()
+        self.client.send("follow 1")
+        for _ in range(100):
+            self.daemon.advance(LATEST)
+        unread = sum(map(len, self.client.transport.writes)) + self.client._session._out_size
+        self.assertLess(unread, 300_000)
+        received = 0
+        self.finish()
+        for _ in range(30):
+            self.client.read_on()
+            self.daemon.advance(LATEST)
+            received += sum(len(data or "") for _, _, data in self.told())
+        self.assertEqual(1_000_000, received)
+
+    def test_binary(self) -> None:
+        """What is not UTF-8 comes as base64."""
+        self.submit()
+        self.write(b"\xff\xfe")
+        self.client.send("follow 1")
+        self.daemon.advance(0)
+        lines = self.client.take()
+        self.assertIn('"data":"//4=","encoding":"base64"', lines[-1])
+
+    def test_gone(self) -> None:
+        """When the client has gone nobody looks at the files any more."""
+        self.submit()
+        self.client.send("follow 1")
+        self.client.disconnect()
+        self.daemon.advance(LATEST)
+        self.assertEqual(([], set()), (self.daemon.clock.getDelayedCalls(), self.daemon.daemon.watchers))
+
+
+class _Counting:
+    """Outputs without anything in them that count how often they are looked at."""
+
+    def __init__(self, looks: list[object]) -> None:
+        self._looks = looks
+
+    def read(self, *which: object) -> Any:
+        self._looks.append(which)
+        return Part(0, b"", 0)
