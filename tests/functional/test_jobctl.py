@@ -394,7 +394,8 @@ class Map(JobctlTestCase):
     def test_order(self) -> None:
         """With -k in the order of the inputs, else as they end; each job's output stays in one piece."""
         gate = self.folder / "gate"
-        line = f"echo {{}}; if [ {{}} = a ]; then until [ -e {gate} ]; do sleep 0.02; done; else touch {gate}; fi; echo {{}}"
+        wait = f"until [ -e {gate} ]; do sleep 0.02; done"
+        line = f"echo {{}}; if [ {{}} = a ]; then {wait}; else touch {gate}; fi; echo {{}}"
         self.assertEqual("b\nb\na\na\n", self.jobctl("map", "--shell", line, ":::", "a", "b"))
         gate.unlink()
         self.assertEqual("a\na\nb\nb\n", self.jobctl("map", "-k", "--shell", line, ":::", "a", "b"))
@@ -433,5 +434,4 @@ class Map(JobctlTestCase):
             process.send_signal(signal.SIGINT)
             self.assertEqual(130, process.wait(LIMIT))
             outcomes = client.wait([job["id"] for job in client.list(group=group)], LIMIT)
-        wait = f"until [ -e {gate} ]; do sleep 0.02; done"
-        line = f"echo {{}}; if [ {{}} = a ]; then {wait}; else touch {gate}; fi; echo {{}}"
+        self.assertEqual({"cancelled"}, {outcome.state for outcome in outcomes})
