@@ -22,11 +22,11 @@ class WarningTests(CppTestCase):
     """C{-Wall -Wextra -Wconversion -Wshadow -Werror}"""
 
     def test_everything_with_every_compiler_and_standard(self) -> None:
-        """All headers and the tests that use them compile without a warning, with TLS and without, as C++17, 20 and 23."""
+        """All headers and a program that uses them compile without a warning, with TLS and without."""
         everything = work() / "everything.cpp"
         names = [*headers(), CPP / "tests" / "test_client.cpp"]
         everything.write_text("".join(f'#include "{name}"\n' for name in names))
-        commands = []
+        commands: list[list[str | Path]] = []
         for (number, compiler), standard in itertools.product(enumerate(COMPILERS), STANDARDS):
             tls = ["-DJOBD_WITH_OPENSSL"] if (number + STANDARDS.index(standard)) % 2 else []
             output = work() / f"{compiler}-{standard}.o"
@@ -37,8 +37,9 @@ class WarningTests(CppTestCase):
 
     def test_each_header_alone(self) -> None:
         """Each header can be included first."""
+        alone = "-Wno-pragma-once-outside-header"
         for path in headers():
-            must(["clang++", "-std=c++17", "-fsyntax-only", *WARNINGS, f"-I{INCLUDE}", "-x", "c++", path])
+            must(["clang++", "-std=c++17", "-fsyntax-only", *WARNINGS, alone, f"-I{INCLUDE}", "-x", "c++", path])
 
 
 class SanitizerTests(CppTestCase):
@@ -69,7 +70,7 @@ class FuzzTests(CppTestCase):
         sanitize = ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
         flags = ["-std=c++17", "-g", "-O1", *sanitize, f"-I{INCLUDE}"]
         all_of([["clang++", *flags, source / f"fuzz_{name}.cpp", "-o", work() / f"fuzz_{name}"] for name in FUZZERS])
-        commands = []
+        commands: list[list[str | Path]] = []
         for name in FUZZERS:
             found = work() / f"found_{name}"
             found.mkdir()

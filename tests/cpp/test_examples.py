@@ -17,7 +17,9 @@ class ExampleTests(CppTestCase):
     def test_pipeline(self) -> None:
         """The pipeline prints each finish, those that others come after before them, and the right sum at the end."""
         with running_daemon() as daemon, tempfile.TemporaryDirectory() as folder:
-            printed = self.run_program([examples() / "pipeline", folder], environment={"JOBD_URL": daemon.url}, patience=60)
+            printed = self.run_program(
+                [examples() / "pipeline", folder], environment={"JOBD_URL": daemon.url}, patience=60
+            )
             *finishes, total = printed.splitlines()
             self.assertEqual("lines in all: 10000", total)
             self.assertEqual(9, len(finishes))

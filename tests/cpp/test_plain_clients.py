@@ -54,7 +54,9 @@ class PlainClientTests(CppTestCase):
         with running_daemon(tcp=True) as daemon:
             for name, command in commands().items():
                 for environment in self.environments(daemon, name):
-                    printed = self.run_program([*command, "true", "exit 3"], environment=environment, code=1, patience=60)
+                    printed = self.run_program(
+                        [*command, "true", "exit 3"], environment=environment, code=1, patience=60
+                    )
                     self.assertRegex(printed, r"job \d+ succeeded")
                     self.assertRegex(printed, r"job \d+ failed")
 

@@ -289,6 +289,9 @@ private:
         } catch (const error& problem) {
             throw error(errc::protocol, "the daemon's hello cannot be read: " + problem.text());
         }
+        if (hello_["auth"] == json("token")) {
+            throw error(errc::auth, "the daemon wants a token: options::token, JOBD_TOKEN or JOBD_TOKEN_FILE gives it");
+        }
         ready_ = true;
         failure_.reset();
         resume();
