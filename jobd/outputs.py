@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import stat
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -48,35 +47,28 @@ class Part:
 class Outputs:
     """
     @param folder: where the workers put the output of each attempt.
-    @param live: where the output of a running attempt stands if it is not there yet, or None.
     """
 
-    def __init__(self, folder: str, live: Callable[[int, int, Stream], str | None]) -> None:
+    def __init__(self, folder: str) -> None:
         self.folder = folder
-        self._live = live
 
     def read(self, job_id: int, attempt: int, stream: str, start: int, limit: int) -> Part:
         """
         A part that begins at C{start} (below 0: counted from the end), of C{limit} bytes at most. Of an output
         that is not there the part is empty. A character of UTF-8 is not cut in two.
         """
-        name = FILE_OF[stream]
-        for path in (output_path(self.folder, job_id, attempt, name), self._live(job_id, attempt, name)):
-            if path is None:
-                continue
-            try:
-                handle = os.open(path, _OPEN)
-            except OSError:
-                continue
-            try:
-                part = _read(handle, start, limit)
-                if part.data and not still_names(path, os.fstat(handle)):
-                    # It was empty, and has become another job's since it was opened.
-                    continue
-                return part
-            finally:
-                os.close(handle)
-        return Part(max(0, start), b"", 0)
+        nothing = Part(max(0, start), b"", 0)
+        path = output_path(self.folder, job_id, attempt, FILE_OF[stream])
+        try:
+            handle = os.open(path, _OPEN)
+        except OSError:
+            return nothing
+        try:
+            part = _read(handle, start, limit)
+            # If not, it was empty, and has become another job's since it was opened.
+            return part if not part.data or still_names(path, os.fstat(handle)) else nothing
+        finally:
+            os.close(handle)
 
     def remove(self, gone: list[Pruned]) -> None:
         """Delete the output of jobs that are no longer kept."""

@@ -114,7 +114,7 @@ class JobdService(Service):
         token = listening.make_token(settings.token_path)
         tls = listening.tls_options(settings)
         self._clock.start()
-        outputs = Outputs(str(settings.output_dir), lambda *which: self._pool.live_output(*which))
+        outputs = Outputs(str(settings.output_dir))
         info = ServerInfo(jobd.__version__, str(settings.state_dir), self._clock.seconds(), self._clock)
         self._daemon = Daemon(
             Scheduler(settings.workers),

@@ -40,7 +40,6 @@ from jobd.server import Access, ServerInfo, Session, SessionFactory
 from jobd.store import Store
 from jobd.store.memory import MemoryStore
 from jobd.verbs import VERBS
-from jobd.worker.output import Stream
 
 Script = Callable[[Start], "tuple[State, dict[str, Any]] | None"]
 """What becomes of an attempt: how it ends at once, or None: it runs until the test ends it."""
@@ -114,9 +113,6 @@ class FakePool:
 
     def stats(self) -> dict[str, Any]:
         return {"workers": {}, "depth": self._capacity.depth}
-
-    def live_output(self, job_id: int, attempt: int, stream: Stream) -> str | None:
-        return None
 
     # What a test asks of it.
 
@@ -352,7 +348,7 @@ class MemoryDaemon:
         turn, wall = self._turns.append, lambda: WALL + self.clock.seconds()
         self.daemon = Daemon(Scheduler(), self.store, self.clock, turn, self._break, self._halt, wall)
         info = ServerInfo(jobd.__version__, "/state", self.clock.seconds(), self.clock)
-        outputs = Outputs(output, self.pool.live_output)
+        outputs = Outputs(output)
         self.factory = SessionFactory(self.daemon, outputs, Access(token, pickle), info, VERBS)
         self.daemon.open(self.pool, _lost)
         self.settle()

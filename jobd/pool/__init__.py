@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from jobd.actions import Kill, Start
 from jobd.events import Capacity, Finished, Long, Returned
-from jobd.worker.output import Stream
 
 Report = Finished | Returned | Capacity | Long
 
@@ -46,6 +45,3 @@ class Pool(Protocol):
 
     def stats(self) -> dict[str, Any]:
         """What C{stats} says of it."""
-
-    def live_output(self, job_id: int, attempt: int, stream: Stream) -> str | None:
-        """Where the output of an attempt that is running stands, if it is not yet in its own file."""

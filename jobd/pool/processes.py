@@ -18,7 +18,7 @@ from jobd.pool import Report
 from jobd.pool.depth import Depth
 from jobd.pool.gate import PATIENCE, Gate
 from jobd.pool.worker import Attempt, Worker
-from jobd.worker.output import Stream, claim_output, discard_scratch, live_output_path
+from jobd.worker.output import claim_output, discard_scratch
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorProcess
@@ -282,12 +282,6 @@ class ProcessPool:
             "depth": self._depth.value,
             "ahead": self._gate.ahead,
         }
-
-    def live_output(self, job_id: int, attempt: int, stream: Stream) -> str | None:
-        for worker in self._workers[Lane.CPU]:
-            if next(iter(worker.inflight), None) == (job_id, attempt):
-                return live_output_path(self._output, worker.pid, stream)
-        return None
 
 
 def lost_outcome(worker: Worker, attempt: int) -> bytes:

@@ -19,8 +19,7 @@ class OutputsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = self.mktemp()
         os.makedirs(self.folder)
-        self.live: str | None = None
-        self.outputs = Outputs(self.folder, lambda *which: self.live)
+        self.outputs = Outputs(self.folder)
 
     def write(self, data: bytes, job_id: int = 1, attempt: int = 1, stream: Stream = "out") -> Path:
         path = Path(output_path(self.folder, job_id, attempt, stream))
@@ -55,15 +54,6 @@ class OutputsTests(SynchronousTestCase):
     def test_nothing_was_written(self) -> None:
         """Of an output that is not there the part is empty."""
         self.assertEqual(Part(0, b"", 0), self.read(-5))
-
-    def test_live(self) -> None:
-        """What has no file of its own yet is read where the pool says it is."""
-        path = Path(self.mktemp())
-        path.write_bytes(b"so far")
-        self.live = str(path)
-        self.assertEqual(b"so far", self.read().data)
-        self.write(b"all of it")
-        self.assertEqual(b"all of it", self.read().data)
 
     def test_characters_are_not_cut(self) -> None:
         """A character is not cut in two, except where a part would be empty; its bytes come with the next part."""

@@ -22,7 +22,7 @@ from jobd.pool.processes import ProcessPool
 from jobd.pool.worker import Attempt
 from jobd.spec import parse_job
 from jobd.testing import FakePool
-from jobd.worker.output import live_output_path, output_path
+from jobd.worker.output import output_path
 
 if TYPE_CHECKING:
     Claims = TestCase
@@ -231,10 +231,6 @@ class PoolClaims(Claims):
         self.assertEqual(1, stats["depth"])
         self.assertIsInstance(stats["workers"], dict)
 
-    async def test_no_live_output(self) -> None:
-        """Of an attempt that is not running there is no live output."""
-        self.assertIsNone(self.pool.live_output(1, 1, "out"))
-
 
 def script(start: Start) -> tuple[State, dict[str, Any]] | None:
     """What becomes of the suite's jobs in the fake pool."""
@@ -405,13 +401,6 @@ class ProcessPoolTests(PoolClaims, TestCase):
             for which in ((1, 1, "out"), (1, 1, "err"), (2, 1, "out"))
         ]
         self.assertEqual(["out\n", "err\n", "hello\n"], read)
-        self.begin(LONG_CALL, 3)
-        live = self.pool.live_output(3, 1, "out")
-        self.assertIn(
-            live, [live_output_path(os.path.abspath(self.output), pid, "out") for pid in self.workers(Lane.CPU)]
-        )
-        self.begin(SLEEP, 4)
-        self.assertIsNone(self.pool.live_output(4, 1, "out"))
 
     async def test_nothing_is_left(self) -> None:
         """A pool that was closed leaves no process behind."""
