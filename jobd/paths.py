@@ -9,6 +9,8 @@ import os
 import sys
 from pathlib import Path
 
+from jobd.errors import UsageError
+
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 7733
 
@@ -36,3 +38,17 @@ def socket_path() -> Path:
 def token_file(state: Path | None = None) -> Path:
     """The file with the token of the daemon whose state is in C{state}, by default in L{state_dir}."""
     return (state_dir() if state is None else state) / "token"
+
+
+def cpp_dir(part: str) -> Path:
+    """
+    The folder C{include} or C{cmake} of the C++ client: in an installed
+    package, or beside it in a checkout.
+
+    @raise UsageError: this installation came without it.
+    """
+    here = Path(__file__).parent
+    for cpp in (here / "cpp", here.parent / "cpp"):
+        if (cpp / part).is_dir():
+            return cpp / part
+    raise UsageError("this installation of jobd came without its C++ headers")

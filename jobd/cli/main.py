@@ -88,6 +88,11 @@ def _run(argv: Sequence[str]) -> int:
 
         print(f"jobctl {jobd.__version__}")
         return 0
+    if args.include_dir or args.cmake_dir:
+        from jobd import paths
+
+        print(paths.cpp_dir("include" if args.include_dir else "cmake"))
+        return 0
     name = args.command
     if name is None:
         print(f"{top.format_help()}", end="", file=sys.stderr)
@@ -133,6 +138,8 @@ def _top() -> Parser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="store_true", help="print the version")
+    parser.add_argument("--include-dir", action="store_true", help="print where the C++ headers are")
+    parser.add_argument("--cmake-dir", action="store_true", help="print where CMake finds the C++ package")
     parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
     add_connection(parser)
     return parser

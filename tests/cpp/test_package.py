@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import jobd
 
-from .building import CPP, CppTestCase, configure, installed, must, run, work
+from .building import CPP, ROOT, CppTestCase, configure, installed, must, run, work
 
 PROGRAM = """
 #include <jobd/client.hpp>
@@ -61,11 +62,29 @@ class PackageTests(CppTestCase):
         self.assertIn(str(moved), str(Path(flags.split()[0].removeprefix("-I")).resolve()))
 
     def test_wheel(self) -> None:
-        """In a wheel the CMake files lie beside the headers, as in a checkout; that is enough."""
-        wheel = work() / "site-packages" / "jobd" / "cpp"
+        """jobctl says where a wheel carries the headers and the CMake files, which find each other there."""
+        packages = work() / "site-packages"
+        shutil.copytree(ROOT / "jobd", packages / "jobd", ignore=shutil.ignore_patterns("__pycache__"))
         for part in ("include", "cmake"):
-            shutil.copytree(CPP / part, wheel / part)
-        self.build_and_run("found-wheel", "find_package(jobd CONFIG REQUIRED)", f"-Djobd_DIR={wheel / 'cmake'}")
+            shutil.copytree(CPP / part, packages / "jobd" / "cpp" / part)
+        self.assertEqual(str(packages / "jobd" / "cpp" / "include"), self.jobctl("--include-dir", packages))
+        where = self.jobctl("--cmake-dir", packages)
+        self.assertEqual(str(packages / "jobd" / "cpp" / "cmake"), where)
+        self.build_and_run("found-wheel", "find_package(jobd CONFIG REQUIRED)", f"-Djobd_DIR={where}")
+
+    def test_checkout(self) -> None:
+        """In a checkout jobctl names its own folders, and they work uninstalled."""
+        self.assertEqual(str(CPP / "cmake"), self.jobctl("--cmake-dir", ROOT))
+        include = self.jobctl("--include-dir", ROOT)
+        source, program = work() / "checkout.cpp", work() / "checkout"
+        source.write_text(PROGRAM)
+        must(["g++", "-std=c++17", f"-I{include}", source, "-pthread", "-o", program])
+        self.assertEqual(f"{jobd.__version__} 7733\n", self.run_program([program]))
+
+    def jobctl(self, option: str, packages: Path) -> str:
+        """What the jobctl of the jobd in that folder prints."""
+        command = [sys.executable, "-m", "jobd.cli", option]
+        return self.run_program(command, environment={"PYTHONPATH": str(packages)}, cwd=work()).strip()
 
     def test_tls(self) -> None:
         """The component tls gives jobd::tls; a component that does not exist is not found."""

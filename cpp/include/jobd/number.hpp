@@ -3,6 +3,7 @@
 #pragma once
 
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <locale>
 #include <sstream>
@@ -11,24 +12,6 @@
 #include <system_error>
 
 namespace jobd::detail {
-
-inline void append_real(std::string& out, double value) {
-#if defined(__cpp_lib_to_chars)
-    char buffer[64];
-    const auto [end, problem] = std::to_chars(buffer, buffer + sizeof buffer, value);
-    static_cast<void>(problem);
-    const std::string_view digits(buffer, static_cast<std::size_t>(end - buffer));
-#else
-    std::ostringstream stream;
-    stream.imbue(std::locale::classic());
-    stream.precision(17);
-    stream << value;
-    const std::string digits = stream.str();
-#endif
-    out += digits;
-    // 2.0 must stay a real when it is read again.
-    if (digits.find_first_of(".eE") == std::string_view::npos) out += ".0";
-}
 
 /// Reads a text that is known to have the form of a JSON number. False when it is out of a double's range.
 inline bool read_real(std::string_view text, double& value) {
@@ -39,6 +22,30 @@ inline bool read_real(std::string_view text, double& value) {
     stream.imbue(std::locale::classic());
     return static_cast<bool>(stream >> value);
 #endif
+}
+
+/// Appends the shortest text that is read again as the same number.
+inline void append_real(std::string& out, double value) {
+#if defined(__cpp_lib_to_chars)
+    char buffer[64];
+    const auto [end, problem] = std::to_chars(buffer, buffer + sizeof buffer, value);
+    static_cast<void>(problem);
+    const std::string_view digits(buffer, static_cast<std::size_t>(end - buffer));
+#else
+    std::string digits;
+    double again = 0;
+    for (int precision = 15; precision <= 17; ++precision) {
+        std::ostringstream stream;
+        stream.imbue(std::locale::classic());
+        stream.precision(precision);
+        stream << value;
+        digits = stream.str();
+        if (read_real(digits, again) && !(again < value) && !(again > value)) break;
+    }
+#endif
+    out += digits;
+    // 2.0 must stay a real when it is read again.
+    if (digits.find_first_of(".eE") == std::string_view::npos) out += ".0";
 }
 
 /// Reads all of a text as a whole number; false when it is anything else or too large for T.
