@@ -62,6 +62,8 @@ from jobd.subscriptions import Subscriptions
 UNIT = 256
 """One processor, in the parts that short calls may share it in."""
 
+_EITHER, _NO_CPU = (True, False), (False,)
+
 ID = re.compile(r"-?[1-9][0-9]{0,17}\Z")
 """What C{after} may name: an id, or how far to count back."""
 
@@ -371,34 +373,44 @@ class Scheduler:
         """Start what there is room for."""
         if self.paused or self.draining:
             return
-        for needs_cpu, ready in self._ready.items():
-            while ready and not (needs_cpu and self.used >= self.capacity):
-                queue = self._next_queue(needs_cpu)
-                if queue is None:
-                    break
-                line = queue.line(needs_cpu)
-                job = line.head()
-                assert job is not None
-                cost = self._cost(job)
-                if cost and self.used + cost > self.capacity:
-                    # It keeps its turn: nothing smaller may slip past it for ever.
-                    break
-                line.take()
-                self._start(job, queue, cost, now, out)
-                ready -= 1
+        full: Queue | None = None
+        while True:
+            cpu = full is None and self._ready[True] > 0 and self.used < self.capacity
+            if not cpu and not self._ready[False]:
+                return
+            job = self._next(cpu)
+            if job is None:
+                return
+            queue, needs_cpu = self.queues[job.plan.queue], job.plan.cpus > 0
+            cost = self._cost(job)
+            if needs_cpu and self.used + cost > self.capacity:
+                # It keeps its turn: nothing smaller may slip past it for ever. What takes no place may.
+                full = queue
+                continue
+            queue.line(needs_cpu).take()
+            self._start(job, queue, cost, now, out)
+            if queue is full:
+                # By this start the turn may have gone to another queue, or the queue has come to its limit.
+                full = None
 
-    def _next_queue(self, needs_cpu: bool) -> Queue | None:
-        """The open queue with the most urgent job; of equals the one that was served longest ago."""
-        best, rank = None, (0, 0)
+    def _next(self, cpu: bool) -> Job | None:
+        """
+        The most urgent job of all open queues; of equals one of the queue that was served longest ago.
+
+        @param cpu: whether it may be one that needs a processor.
+        """
+        best: Job | None = None
+        rank = (0, 0, 0)
         for queue in self.queues.values():
             if not queue.open:
                 continue
-            job = queue.line(needs_cpu).head()
-            if job is None:
-                continue
-            candidate = (-job.plan.priority, queue.served)
-            if best is None or candidate < rank:
-                best, rank = queue, candidate
+            for needs_cpu in _EITHER if cpu else _NO_CPU:
+                job = queue.line(needs_cpu).head()
+                if job is None:
+                    continue
+                candidate = (-job.plan.priority, queue.served, job.id)
+                if best is None or candidate < rank:
+                    best, rank = job, candidate
         return best
 
     def _cost(self, job: Job) -> int:

@@ -187,8 +187,8 @@ class Bench:
     def give_back(self, job_id: int) -> list[Action]:
         return self.handle(events.Returned(job_id, self.scheduler.jobs[job_id].attempt))
 
-    def capacity(self, cpus: int, depth: int = 1) -> list[Action]:
-        return self.handle(events.Capacity(cpus, depth))
+    def capacity(self, cpus: int, depth: int = 1, ahead: int = 1) -> list[Action]:
+        return self.handle(events.Capacity(cpus, depth, ahead))
 
     def advance(self, seconds: float) -> list[Action]:
         """Let time pass on both clocks."""
@@ -301,8 +301,8 @@ def head_of(queue: Queue, needs_cpu: bool) -> Job | None:
 
 def cost_of(scheduler: Scheduler, one: Job) -> int:
     """What a job would take of the processors if it were started now."""
-    if one.plan.lane is Lane.CPU and one.plan.cpus == 1:
-        return UNIT // scheduler.depth
+    if one.plan.cpus == 1 and one.plan.lane is not Lane.IO:
+        return UNIT // (scheduler.depth if one.plan.lane is Lane.CPU else scheduler.ahead)
     return min(one.plan.cpus * UNIT, scheduler.capacity)
 
 

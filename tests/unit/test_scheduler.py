@@ -184,6 +184,29 @@ class OrderTests(TestCase):
         bench.capacity(1)
         self.assertEqual("running", bench.states(bench.one(cpus=0))[0])
 
+    def test_one_of_a_limited_queue(self) -> None:
+        """Of a queue that lets one more run the most urgent starts, else the oldest, whether it takes a place or not."""
+        for others, expected in (
+            ((job(), job(cpus=0, priority=1)), 3),
+            ((job(cpus=0), job(priority=1)), 3),
+            ((job(), job(cpus=0)), 2),
+            ((job(cpus=0), job()), 2),
+        ):
+            bench = Bench(cpus=1)
+            bench.limit("default", 1)
+            bench.one()
+            bench.submit(*others)
+            bench.finish(1)
+            self.assertEqual([1, expected], bench.started())
+
+    def test_limit_filled_by_another(self) -> None:
+        """A wide job whose queue comes to its limit by a job that takes no place holds up no other queue any more."""
+        bench = Bench(cpus=2)
+        bench.one()
+        bench.limit("a", 1)
+        bench.submit(job(queue="a", cpus=2), job(queue="a", cpus=0), job())
+        self.assertEqual(["queued", "running", "running"], bench.states(2, 3, 4))
+
     def test_io(self) -> None:
         """A call of lane io takes no place unless it says so."""
         bench = Bench(cpus=1)
@@ -208,6 +231,25 @@ class DepthTests(TestCase):
         bench.capacity(2, UNIT)
         bench.submit(call(cpus=2))
         self.assertEqual(2 * UNIT, bench.scheduler.used)
+
+    def test_ahead(self) -> None:
+        """Short commands can be started ahead too, as many for a place as the pool says; wide ones, and calls, are not."""
+        bench = Bench(cpus=1)
+        bench.capacity(1, 1, ahead=2)
+        bench.submit(job(), job(), job(), call())
+        self.assertEqual([1, 2], bench.started())
+        bench.finish(1)
+        bench.finish(2)
+        self.assertEqual([1, 2, 3], bench.started())
+        bench.finish(3)
+        self.assertEqual(["running"], bench.states(4))
+        self.assertEqual(UNIT, bench.scheduler.used)
+
+    def test_places(self) -> None:
+        """A start tells how many places it takes, never more than there are."""
+        bench = Bench(cpus=2)
+        bench.submit(job(cpus=9), job(cpus=0))
+        self.assertEqual([2, 0], [start.cpus for start in of(Start, bench.story)])
 
     def test_odd_depth(self) -> None:
         """A depth that does not divide a place leaves a rest, and nothing starts on it."""

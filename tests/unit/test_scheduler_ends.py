@@ -16,7 +16,7 @@ class EndTests(TestCase):
     """An attempt ends."""
 
     def test_every_end(self) -> None:
-        """Each end of the last attempt is the job's, and is kept before it is announced, with the outcome as it came."""
+        """Each end of the last attempt is the job's, and is kept before it is told, with the outcome as it came."""
         for state in FINAL - {State.SKIPPED}:
             bench = Bench()
             bench.one(conn=3)
@@ -48,7 +48,7 @@ class EndTests(TestCase):
         self.assertEqual({"succeeded": 2, "lost": 1}, counts)
 
     def test_stale(self) -> None:
-        """A report for a job that has ended, that never was or that does not run is dropped, with a line for the log."""
+        """A report for a job that has ended, that never was or does not run is dropped, with a line for the log."""
         bench = Bench(cpus=1)
         bench.submit(job(), job())
         bench.finish(1)

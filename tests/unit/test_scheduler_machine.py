@@ -1,0 +1,303 @@
+"""The scheduler under random events, crashes and restarts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, ClassVar
+from unittest import mock
+
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.trial.unittest import TestCase
+
+from jobd import actions, events
+from jobd.actions import Start
+from jobd.job import FINAL, TRANSITIONS, Lane, State
+from jobd.scheduler import Scheduler
+from jobd.store import Pruned
+
+from .simulated import SimulatedDaemon
+from .simulation import Steps, bounded, of, picture, seeded
+
+QUEUES = ("default", "a", "b")
+GROUPS = ("g", "h")
+KEYS = ("k", "l")
+ENDS = (State.SUCCEEDED, State.FAILED, State.TIMED_OUT, State.LOST)
+
+PICK = st.integers(0, 1000)
+PICKS = st.lists(PICK, min_size=1, max_size=3)
+SELDOM = st.sampled_from([*[False] * 9, True])
+
+
+def sometimes(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """None, or one of the values; None three times of four."""
+    return st.one_of(st.none(), st.none(), st.none(), values)
+
+
+JOBS = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(["command", "cpu", "io"]),
+        "edges": st.lists(st.tuples(st.booleans(), PICK, st.sampled_from(["ok", "failed", "any"])), max_size=2),
+        "queue": sometimes(st.sampled_from(QUEUES)),
+        "priority": sometimes(st.integers(-2, 2)),
+        "delay": sometimes(st.sampled_from([1, 5])),
+        "timeout": sometimes(st.sampled_from([2, 4])),
+        "attempts": sometimes(st.sampled_from([2, 3])),
+        "backoff": sometimes(st.sampled_from([0, 2])),
+        "cpus": sometimes(st.integers(0, 3)),
+        "group": sometimes(st.sampled_from(GROUPS)),
+        "key": sometimes(st.sampled_from(KEYS)),
+        "notify": sometimes(st.just(False)),
+    }
+)
+
+
+class Machine(RuleBasedStateMachine):
+    """
+    Clients, a pool, an operator, the clock and crashes, in any order; the claims stand in
+    L{SimulatedDaemon} and below.
+
+    @cvar steps: between states, over all runs.
+    """
+
+    steps: ClassVar[Steps] = Steps()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.daemon = SimulatedDaemon(self.steps)
+
+    # Clients.
+
+    @initialize(cpus=st.integers(1, 3), depth=st.sampled_from([1, 2, 256]), ahead=st.sampled_from([1, 2]))
+    def begin(self, cpus: int, depth: int, ahead: int) -> None:
+        self.daemon.capacity(cpus, depth, ahead)
+
+    @rule(jobs=st.lists(JOBS, min_size=1, max_size=4), conn=PICK)
+    def submit(self, jobs: list[dict[str, Any]], conn: int) -> None:
+        specs = [self.spec(place, drawn) for place, drawn in enumerate(jobs)]
+        self.daemon.submit(self.daemon.someone(conn), specs)
+
+    def spec(self, place: int, drawn: dict[str, Any]) -> dict[str, Any]:
+        """A job as it is submitted, from what was drawn."""
+        fields = {name: value for name, value in drawn.items() if value is not None and name not in ("kind", "edges")}
+        kind = drawn["kind"]
+        fields |= {"argv": ["true"]} if kind == "command" else {"call": "m:f", "lane": kind}
+        if kind == "cpu" and fields.get("cpus") == 0:
+            del fields["cpus"]
+        after: dict[str, str] = {}
+        for near, pick, policy in drawn["edges"]:
+            others = [-1 - pick % place] if near and place else self.daemon.some([pick])
+            after |= {str(other): policy for other in others}
+        listed = after and set(after.values()) == {"ok"}
+        return {**fields, "after": [int(name) for name in after] if listed else after}
+
+    @rule(picks=PICKS, conn=PICK)
+    def wait(self, picks: list[int], conn: int) -> None:
+        self.daemon.wait(self.daemon.someone(conn), self.daemon.some(picks))
+
+    @rule(group=st.sampled_from(GROUPS), conn=PICK)
+    def wait_group(self, group: str, conn: int) -> None:
+        self.daemon.wait_group(self.daemon.someone(conn), group)
+
+    @rule(picks=PICKS, alone=st.booleans())
+    def cancel(self, picks: list[int], alone: bool) -> None:
+        ids = self.daemon.some(picks[:1] if alone else picks)
+        live = [number for number in ids if number in self.daemon.scheduler.jobs]
+        out = self.daemon.handle(events.Cancel(0, b"", ids, alone and bool(ids)))
+        assert bool(of(actions.Refuse, out)) == bool(alone and ids and not live)
+        for number in live:
+            job = self.daemon.scheduler.jobs.get(number)
+            assert job is None or job.ending is State.CANCELLED
+
+    @rule(pick=PICK, conn=PICK)
+    def retry(self, pick: int, conn: int) -> None:
+        ended = [number for number in self.daemon.some([pick]) if self.daemon.scheduler.ended.get(number)]
+        for number in ended:
+            self.daemon.submit(self.daemon.someone(conn), [{"argv": ["true"]}], (number,))
+
+    @rule(conn=PICK)
+    def leave(self, conn: int) -> None:
+        self.daemon.leave(self.daemon.someone(conn))
+
+    @rule(conn=PICK)
+    def disconnect(self, conn: int) -> None:
+        there = list(self.daemon.clients)
+        for number in there[conn % len(there) :][:1] if there else ():
+            del self.daemon.clients[number]
+            self.daemon.handle(events.Disconnected(number))
+
+    # The operator.
+
+    @rule(name=st.sampled_from([None, *QUEUES]), paused=st.booleans())
+    def pause(self, name: str | None, paused: bool) -> None:
+        self.daemon.handle(events.SetQueue(0, b"", name, paused=paused))
+
+    @rule(name=st.sampled_from(QUEUES), limit=st.sampled_from([None, 1, 2]))
+    def limit(self, name: str, limit: int | None) -> None:
+        self.daemon.handle(events.SetQueue(0, b"", name, limit=limit, show=True))
+
+    @rule(really=SELDOM, event=st.sampled_from([events.Drain(0, b""), events.Stopping()]))
+    def end(self, really: bool, event: events.Event) -> None:
+        if really:
+            self.daemon.handle(event)
+
+    @precondition(lambda self: not self.daemon.gathered)
+    @rule(keep=st.integers(0, 6))
+    def prune(self, keep: int) -> None:
+        self.daemon.store.prune(keep, 0.0, self.forget)
+
+    def forget(self, gone: list[Pruned] | Exception) -> None:
+        assert not isinstance(gone, Exception)
+        self.daemon.pruned = self.daemon.pruned or bool(gone)
+        for one in gone:
+            del self.daemon.known[one.id]
+        self.daemon.handle(events.Pruned([one.id for one in gone]))
+
+    # The pool, and time.
+
+    @rule(cpus=st.integers(0, 3), depth=st.sampled_from([1, 2, 4, 256]), ahead=st.sampled_from([1, 2]))
+    def capacity(self, cpus: int, depth: int, ahead: int) -> None:
+        self.daemon.capacity(cpus, depth, ahead)
+
+    def running(self, pick: int) -> Start:
+        started = list(self.daemon.pool.values())
+        return started[pick % len(started)]
+
+    @precondition(lambda self: self.daemon.pool)
+    @rule(pick=PICK, state=st.sampled_from(ENDS))
+    def finish(self, pick: int, state: State) -> None:
+        self.daemon.finish(self.running(pick), state)
+
+    @precondition(lambda self: self.daemon.pool)
+    @rule(pick=PICK)
+    def succeed(self, pick: int) -> None:
+        self.daemon.finish(self.running(pick), State.SUCCEEDED)
+
+    @precondition(lambda self: self.daemon.pool)
+    @rule(pick=PICK)
+    def give_back(self, pick: int) -> None:
+        self.daemon.give_back(self.running(pick))
+
+    @precondition(lambda self: self.daemon.pool)
+    @rule(pick=PICK)
+    def long(self, pick: int) -> None:
+        if self.running(pick).lane is Lane.CPU:
+            self.daemon.long(self.running(pick))
+
+    @rule(pick=PICK, attempt=st.integers(1, 3), state=st.sampled_from(ENDS))
+    def stale(self, pick: int, attempt: int, state: State) -> None:
+        """A report for an attempt that is not the current one changes nothing."""
+        for number in [*self.daemon.some([pick]), self.daemon.scheduler.next_id]:
+            job = self.daemon.scheduler.jobs.get(number)
+            if job is not None and job.state is State.RUNNING and job.attempt == attempt:
+                continue
+            before = picture(self.daemon.scheduler)
+            reports = [
+                events.Finished(number, attempt, state, b"{}"),
+                events.Returned(number, attempt),
+                events.Long(number, attempt),
+            ]
+            for report in reports:
+                assert [type(action) for action in self.daemon.handle(report)] == [actions.Note]
+            assert picture(self.daemon.scheduler) == before
+
+    @rule(seconds=st.sampled_from([0.5, 1, 2, 10]))
+    def advance(self, seconds: float) -> None:
+        self.daemon.advance(seconds)
+
+    # Turns and crashes.
+
+    @rule()
+    def turn(self) -> None:
+        self.daemon.turn()
+
+    @rule()
+    def turn_again(self) -> None:
+        """The same, so that it comes often: without it nothing runs."""
+        self.daemon.turn()
+
+    @rule(performed=st.one_of(st.none(), st.integers(0, 5)))
+    def crash(self, performed: int | None) -> None:
+        """The daemon dies: before its commit, or after it with the first few of the rest done."""
+        if performed is not None:
+            self.daemon.turn(performed)
+        depth, ahead = self.daemon.depth, self.daemon.ahead
+        self.daemon.boot()
+        self.daemon.capacity(self.daemon.cpus, depth, ahead)
+
+    # What always holds.
+
+    @invariant()
+    def agrees(self) -> None:
+        """What is used is what the running jobs cost, and who is owed how much is known."""
+        daemon = self.daemon
+        running = [number for number, job in daemon.scheduler.jobs.items() if job.state is State.RUNNING]
+        assert daemon.scheduler.used == sum(daemon.costs[number] for number in running)
+        for conn, client in daemon.clients.items():
+            assert daemon.scheduler._subscriptions._owed.get(conn, 0) == client.owed.total(), conn
+
+    @invariant()
+    def replays(self) -> None:
+        """Where all is committed, a scheduler restored from the store is the same as this one."""
+        daemon = self.daemon
+        if daemon.gathered:
+            return
+        other = Scheduler(daemon.cpus)
+        running = other.restore(daemon.store.open(), daemon.now)
+        self.steps.forget()
+        assert {(job.id, job.attempt) for job in running} == set(daemon.pool)
+        mine, theirs = picture(daemon.scheduler), picture(other)
+        if daemon.pruned:
+            # Of a group that goes on, jobs that are no longer kept are no longer counted.
+            for one in (mine, theirs):
+                one["groups"] = {name: unfinished for name, (unfinished, _) in one["groups"].items()}
+        assert theirs == mine
+
+    def teardown(self) -> None:
+        """With faults off all jobs end, and everything owed is told."""
+        daemon = self.daemon
+        if daemon.scheduler.draining:
+            daemon.turn()
+            daemon.boot()
+        for name in (None, *QUEUES):
+            self.pause(name, False)
+        for name in QUEUES:
+            self.limit(name, None)
+        daemon.capacity(2, 2, 1)
+        for _ in range(20 * len(daemon.known) + 20):
+            daemon.turn()
+            for start in list(daemon.pool.values()):
+                daemon.finish(start, State.SUCCEEDED)
+            due = daemon.scheduler.next_deadline()
+            if due is not None and not daemon.pool and not daemon.gathered:
+                daemon.advance(max(0.0, due - daemon.steady))
+        assert not daemon.scheduler.jobs, daemon.scheduler.jobs
+        assert (daemon.scheduler.running, daemon.scheduler.used, daemon.scheduler.groups) == (0, 0, {})
+        assert not any(client.owed.total() or client.leaving for client in daemon.clients.values())
+        assert all(one.ended is not None for one in daemon.known.values())
+
+
+@seeded
+def run(machine: type[Machine]) -> None:
+    run_state_machine_as_test(machine, settings=bounded(150, 60))
+
+
+class MachineTests(TestCase):
+    """Whatever happens in whatever order."""
+
+    def test_random(self) -> None:
+        """All that the machine claims holds, and in its course jobs take every step that there is."""
+        Machine.steps = Steps()
+        with mock.patch("jobd.scheduler.Job", Machine.steps.watched()):
+            run(Machine)
+        every = Counter((old, new) for old, states in TRANSITIONS.items() for new in states)
+        self.assertEqual(set(every), set(Machine.steps.taken))
+        self.assertEqual(set(State), {new for _, new in Machine.steps.taken})
+        self.assertLessEqual(FINAL, {new for _, new in Machine.steps.taken})
