@@ -25,7 +25,7 @@ compiles() {
 look() {
     missing='' tests=''
     need netcat-openbsd 'those with nc in docs and examples' sh -c 'nc -h 2>&1 | grep -q -e -U'
-    need perl 'the client in Perl' command -v perl
+    need perl 'the client in Perl' perl -MJSON::PP -MIO::Socket::UNIX -e 1
     need nodejs 'the client for Node.js' command -v node
     need cmake 'tests/cpp' command -v cmake
     need pkg-config 'tests/cpp' command -v pkg-config
