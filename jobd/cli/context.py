@@ -39,6 +39,7 @@ class Context:
         self._stack = ExitStack()
         self._session: Session | None = None
         self._target: Target | None = None
+        self._local = False
 
     def __enter__(self) -> Context:
         return self
@@ -50,7 +51,7 @@ class Context:
     def session(self) -> Session:
         """The connection, made when it is first needed."""
         if self._session is None:
-            self._session = self._stack.enter_context(self._open(self.target))
+            self._session = self._connected()
         return self._session
 
     @property
@@ -63,6 +64,14 @@ class Context:
             )
         return self._target
 
+    def _connected(self) -> Session:
+        """The first connection; over TCP the daemon says whether it wants a token, and where it is."""
+        session = self._stack.enter_context(self._open(self.target))
+        if not self.target.path:
+            command = commands.greet(self.target.url)
+            self._local = command.read(session.ask(command.request()))
+        return session
+
     def _open(self, target: Target) -> Session:
         return Session(target, timeout=TIMEOUT, patience=PATIENCE).open()
 
@@ -72,7 +81,7 @@ class Context:
         if args.url or os.environ.get("JOBD_URL") or args.no_private:
             return
         try:
-            self._session = self._stack.enter_context(self._open(self.target))
+            self._session = self._connected()
         except ConnectionProblem:
             if sys.platform == "win32":  # without Unix sockets it would not be private
                 raise
@@ -95,9 +104,8 @@ class Context:
 
     def local(self) -> bool:
         """Whether the daemon is on this machine, so that our folders and variables mean something to it."""
-        if self.target.path:
-            return True
-        return self.target.loopback and bool(self.do(commands.hello()).get("local"))
+        # Only the connected daemon can tell; over a Unix socket it goes without saying.
+        return self.session.target.path != "" or self._local
 
     def surroundings(self) -> tuple[str | None, dict[str, str]]:
         """Our folder and environment for a job, if the daemon is on this machine."""

@@ -77,10 +77,10 @@ class Client:
         try:
             self._local = await self._do(commands.greet(self.url))
         except WaitTimeout:
-            self._link.close()
+            await self.close()
             raise ConnectionProblem(f"{self.url} accepts connections but does not answer; is it jobd?") from None
         except BaseException:
-            self._link.close()
+            await self.close()
             raise
         self._link.patience = self._patience
 

@@ -126,6 +126,7 @@ class Link:
         self._owner = owner
         self._core = Core(target.token, stream)
         self._protocol: _Lines | None = None
+        self._heard = False
         self._failure: JobdError | None = None
         self._giving_up: IDelayedCall | None = None
         # The pauses of the other clients: soon at first, then every other second.
@@ -180,6 +181,7 @@ class Link:
         except JobdError as error:
             self._end(error)
             return
+        self._heard = True
         if items:
             self._owner.deliver(items)
         # The core may have something to ask for by itself.
@@ -189,7 +191,7 @@ class Link:
         self._protocol = None
         if self._failure is not None:
             return
-        why = _loss(self.target, self._core.reason, reason)
+        why = _loss(self.target, self._core.reason, reason, heard=self._heard)
         for request in self._core.disconnected():
             self._owner.refused(request, unknown_fate(self.target) if self.patience > 0 else why)
         if self.patience > 0:
@@ -260,17 +262,22 @@ def _connect_problem(target: Target, error: Exception) -> ConnectionProblem:
     return problem(target, OSError(number, str(error)) if isinstance(number, int) else error)
 
 
-def _loss(target: Target, said: JobdError | None, reason: Failure) -> ConnectionProblem:
-    """Why a connection was lost; over TLS the first thing to fail is the handshake."""
-    if said is None and target.tls is not None:
+def _loss(target: Target, said: JobdError | None, reason: Failure, *, heard: bool) -> ConnectionProblem:
+    """
+    Why a connection was lost.
+
+    @param heard: whether it had brought anything; over TLS it is the handshake that has failed, else.
+    """
+    if target.tls is not None and not heard:
         # Compared by name: the classes belong to libraries that are only there for TLS.
         kind = type(reason.value).__name__
         if kind in ("VerificationError", "CertificateError"):
             return ConnectionProblem(untrusted(target, 62, "the names in it are others"))
-        if kind == "Error":  # OpenSSL.SSL.Error
-            text = "; ".join(str(part[-1]) for part in getattr(reason.value, "args", [()])[0]) or "no reason given"
-            if "certificate verify failed" in text:
-                return ConnectionProblem(untrusted(target, 0, text))
-            return handshake_problem(target, OSError(text))
+        # OpenSSL's errors are lists of places and reasons.
+        errors = getattr(reason.value, "args", ()) if kind == "Error" else ()
+        text = "; ".join(str(part[-1]) for part in errors[0]) if errors else reason.getErrorMessage()
+        if "certificate verify failed" in text:
+            return ConnectionProblem(untrusted(target, 0, text))
+        return handshake_problem(target, OSError(text))
     clean = reason.check(ConnectionDone) is not None
     return lost(target, said or ("the daemon closed it" if clean else reason.getErrorMessage()))
