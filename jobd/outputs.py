@@ -86,6 +86,8 @@ def _read(handle: int, start: int, limit: int) -> Part:
     size = status.st_size
     if start < 0:
         start = max(0, size + start)
+    if start >= size:
+        return Part(start, b"", size)
     os.lseek(handle, start, os.SEEK_SET)
     data = os.read(handle, limit)
     return Part(start, _whole_characters(data) if start + len(data) < size else data, size)

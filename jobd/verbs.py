@@ -43,6 +43,9 @@ MOST_SHOWN = 1000
 """Jobs in one reply of C{list} or C{show}."""
 
 
+LARGEST = 2**62
+"""No id and no offset is larger: stores and files take numbers of 64 bits."""
+
 # Options: what may stand in the JSON of a verb's argument.
 
 
@@ -52,21 +55,21 @@ class WatchOptions(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ListOptions(Filter, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    start: Annotated[int, Meta(ge=0)] = msgspec.field(default=0, name="from")
+    start: Annotated[int, Meta(ge=0, le=LARGEST)] = msgspec.field(default=0, name="from")
     limit: Annotated[int, Meta(ge=1, le=MOST_SHOWN)] = 100
     newest: bool = False
 
 
 class OutputOptions(msgspec.Struct, forbid_unknown_fields=True):
     stream: str = "stdout"
-    start: int = msgspec.field(default=0, name="from")
+    start: Annotated[int, Meta(ge=-LARGEST, le=LARGEST)] = msgspec.field(default=0, name="from")
     limit: Annotated[int, Meta(ge=1, le=wire.MAX_RESULT)] = 64 * 1024
     attempt: Annotated[int, Meta(ge=1)] | None = None
 
 
 class FollowOptions(msgspec.Struct, forbid_unknown_fields=True):
     stream: str = "both"
-    start: Annotated[int, Meta(ge=0)] = msgspec.field(default=0, name="from")
+    start: Annotated[int, Meta(ge=0, le=LARGEST)] = msgspec.field(default=0, name="from")
 
 
 class Progress(msgspec.Struct, forbid_unknown_fields=True):
