@@ -439,6 +439,57 @@ TEST("a wrong token is an error AUTH, in the constructor") {
     EQUAL(std::string("wrong token"), problem.text());
 }
 
+TEST("a daemon that wants a token and gets none is an error AUTH that says where one is looked for") {
+    scripted daemon([](peer& p) {
+        p.expect("hello");
+        p.ok("{\"protocol\": 1, \"auth\": \"token\"}");
+        p.wait_for_end();
+    });
+    jobd::options options = to(daemon);
+    options.token.clear();
+    options.token_file = "/dev/null";
+    const jobd::error problem = ERROR_OF(client(options));
+    HOLDS(problem.code() == errc::auth);
+    HOLDS(problem.text().find("JOBD_TOKEN_FILE") != std::string::npos);
+}
+
+TEST("a callback may close its own client") {
+    scripted daemon(welcomed([](peer& p) {
+        p.expect("submit");
+        p.ok("1");
+        p.finish(1, 1);
+        p.wait_for_end();
+    }));
+    std::promise<void> closed;
+    {
+        client c(to(daemon));
+        c.on_finish([&](const jobd::result&) {
+            c.close();
+            closed.set_value();
+        });
+        c.post(jobd::shell("x"));
+        closed.get_future().wait();
+    }
+    EQUAL(std::string(), daemon.finish());
+}
+
+TEST("a client that is moved goes on, and one that is moved onto is closed") {
+    scripted one(welcomed([](peer& p) {
+        p.expect("submit");
+        p.ok("1");
+        p.finish(1, 1);
+        p.linger();
+    }));
+    scripted two(welcomed([](peer& p) { p.wait_for_end(); }));
+    client first(to(one));
+    client second(to(two));
+    const auto job = first.submit(jobd::shell("x"));
+    second = std::move(first);
+    EQUAL(std::string(), two.finish());
+    HOLDS(job.get(10s).ok());
+    second.ping();
+}
+
 TEST("what is no daemon is an error PROTOCOL: garbage, HTTP, long lines, replies out of order or without a tag") {
     const std::vector<std::string> answers{
         "HTTP/1.1 400 Bad Request\r\n\r\n", "\xFF\xFE\n", std::string(3000, 'x'), std::string("\0\0\0\n", 4), "#99 ok {}\n", "ok {}\n",
