@@ -19,11 +19,13 @@ _HOME = {
     "progress": "jobd.client.progress",
     "aio": "jobd.client.aio",
     "tx": "jobd.client.tx",
+    "errors": "jobd.errors",
 }
 
-__all__ = ["Client", "Executor", "__version__", "aio", "connect", "progress", "tx"]
+__all__ = ["Client", "Executor", "__version__", "aio", "connect", "errors", "progress", "tx"]
 
 if TYPE_CHECKING:
+    from jobd import errors
     from jobd.client import aio, tx
     from jobd.client.blocking import Client, connect
     from jobd.client.executor import Executor
@@ -35,6 +37,6 @@ def __getattr__(name: str) -> Any:
         module = import_module(_HOME[name])
     except KeyError:
         raise AttributeError(f"module 'jobd' has no attribute {name!r}") from None
-    value = module if name in ("aio", "tx") else getattr(module, name)
+    value = module if name in ("aio", "errors", "tx") else getattr(module, name)
     globals()[name] = value
     return value

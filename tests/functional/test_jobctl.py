@@ -16,6 +16,7 @@ from twisted.trial.unittest import TestCase
 
 import jobd
 from jobd.client.core import Event
+from tests.daemon import Daemon
 from tests.functional.shared import shared_daemon
 
 ROOT = str(Path(jobd.__file__).parent.parent)
@@ -379,6 +380,43 @@ class Jobs(JobctlTestCase):
             events.close()  # type: ignore[attr-defined]
         self.jobctl("wait", job)
         self.assertIn("JOBD_JOB_ID", self.both("progress", "3", code=125)[1])
+
+
+class Restarts(JobctlTestCase):
+    """A daemon that comes and goes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        folder = tempfile.TemporaryDirectory(prefix="jobd-test-")
+        self.addCleanup(folder.cleanup)
+        self.daemon = Daemon(Path(folder.name).resolve(), "--workers", "2")
+        self.daemon.start()
+        self.addCleanup(self.daemon.stop)
+        self.env["JOBD_URL"] = self.daemon.url
+
+    def test_wait(self) -> None:
+        """A wait goes on over a daemon that was killed."""
+        self.jobctl("pause")
+        job = self.submit("exit 3")
+        process = self.start("wait", job)
+        with jobd.connect(self.daemon.url) as client:
+            while client.stats()["connections"] < 2:
+                pass
+        self.daemon.kill()
+        self.daemon.start()
+        self.jobctl("resume")
+        self.assertEqual(3, process.wait(LIMIT))
+
+    def test_drain(self) -> None:
+        """Running jobs end, then the daemon stops; nothing is accepted meanwhile."""
+        gate = self.folder / "gate"
+        process = self.start("run", "sh", "-c", f"echo begun; until [ -e {gate} ]; do sleep 0.02; done")
+        assert process.stdout is not None
+        self.assertEqual("begun\n", process.stdout.readline())
+        self.assertEqual("1 job is still running\n", self.jobctl("drain"))
+        self.assertIn("drain", self.both("sh", "true", code=125)[1])
+        gate.touch()
+        self.assertEqual(0, process.wait(LIMIT))
 
 
 class Map(JobctlTestCase):
