@@ -19,7 +19,8 @@ from jobd import actions, events
 from jobd.actions import Action, Announce, Start
 from jobd.events import Event, Now
 from jobd.job import SATISFIED_BY, State
-from jobd.scheduler import UNIT, Scheduler
+from jobd.places import UNIT
+from jobd.scheduler import Scheduler
 from jobd.store.memory import MemoryStore
 
 from .simulation import START, Steps, check, check_room, ids_of, of, picture, submissions
@@ -249,10 +250,11 @@ class SimulatedDaemon:
         new = self.scheduler.next_id
         ids: list[int] = []
         for spec in specs:
-            number = keys.get(spec.get("key"), new)
+            number = keys.get(spec.get("key", ""), new)
             ids.append(number)
             if number == new:
-                keys[spec.get("key", "")] = new
+                if "key" in spec:
+                    keys[spec["key"]] = new
                 after = spec.get("after", {})
                 policies = after if isinstance(after, dict) else dict.fromkeys(after, "ok")
                 edges = {int(name) if int(name) > 0 else ids[int(name) - 1]: policies[name] for name in policies}

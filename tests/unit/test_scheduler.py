@@ -9,7 +9,8 @@ from jobd import events
 from jobd.actions import Insert, KeepQueue, Kill, Refuse, Reply, Start, Update
 from jobd.errors import BadValue, NoSuchJob
 from jobd.job import Lane, State
-from jobd.scheduler import UNIT, resolve_after
+from jobd.places import UNIT
+from jobd.scheduler import resolve_after
 
 from .simulation import Bench, call, job, of, reply, submissions
 
@@ -50,7 +51,7 @@ class SubmitTests(TestCase):
         with self.assertRaises(NoSuchJob) as caught:
             bench.submit(job(), job(key="k", group="g"), job(after=[99]))
         self.assertEqual("after: there is no job 99", str(caught.exception))
-        self.assertEqual(({}, {}, {}), (bench.scheduler.jobs, bench.scheduler.keys, bench.scheduler.groups))
+        self.assertEqual(({}, {}, {}), (bench.scheduler.jobs, bench.scheduler.keys, bench.scheduler.groups.open))
         self.assertEqual([1], bench.submit(job()))
 
     def test_refusal(self) -> None:
@@ -173,9 +174,9 @@ class OrderTests(TestCase):
         """Jobs that take no place start however many run, and never wait behind ones that do."""
         bench = Bench(cpus=1)
         bench.submit(job(), job(cpus=4), *[job(cpus=0) for _ in range(500)])
-        self.assertEqual(501, bench.scheduler.running)
+        self.assertEqual(501, bench.scheduler.places.running)
         self.assertEqual("queued", bench.states(2)[0])
-        self.assertEqual(UNIT, bench.scheduler.used)
+        self.assertEqual(UNIT, bench.scheduler.places.used)
 
     def test_no_cpus_over_capacity(self) -> None:
         """They start also while more is in use than there is."""
@@ -185,7 +186,7 @@ class OrderTests(TestCase):
         self.assertEqual("running", bench.states(bench.one(cpus=0))[0])
 
     def test_one_of_a_limited_queue(self) -> None:
-        """Of a queue that lets one more run the most urgent starts, else the oldest, whether it takes a place or not."""
+        """Of a queue that lets one more run the most urgent starts, else the oldest, be it with a place or without."""
         for others, expected in (
             ((job(), job(cpus=0, priority=1)), 3),
             ((job(cpus=0), job(priority=1)), 3),
@@ -222,18 +223,18 @@ class DepthTests(TestCase):
         bench = Bench(cpus=2)
         bench.capacity(2, 4)
         bench.submit(job(), *[call() for _ in range(6)])
-        self.assertEqual(5, bench.scheduler.running)
-        self.assertEqual(2 * UNIT, bench.scheduler.used)
+        self.assertEqual(5, bench.scheduler.places.running)
+        self.assertEqual(2 * UNIT, bench.scheduler.places.used)
 
     def test_not_shared(self) -> None:
         """A call that asks for two places or none shares nothing."""
         bench = Bench(cpus=2)
         bench.capacity(2, UNIT)
         bench.submit(call(cpus=2))
-        self.assertEqual(2 * UNIT, bench.scheduler.used)
+        self.assertEqual(2 * UNIT, bench.scheduler.places.used)
 
     def test_ahead(self) -> None:
-        """Short commands can be started ahead too, as many for a place as the pool says; wide ones, and calls, are not."""
+        """Short commands are started ahead too, as many for a place as the pool says; wide ones and calls are not."""
         bench = Bench(cpus=1)
         bench.capacity(1, 1, ahead=2)
         bench.submit(job(), job(), job(), call())
@@ -243,7 +244,7 @@ class DepthTests(TestCase):
         self.assertEqual([1, 2, 3], bench.started())
         bench.finish(3)
         self.assertEqual(["running"], bench.states(4))
-        self.assertEqual(UNIT, bench.scheduler.used)
+        self.assertEqual(UNIT, bench.scheduler.places.used)
 
     def test_places(self) -> None:
         """A start tells how many places it takes, never more than there are."""
@@ -256,7 +257,7 @@ class DepthTests(TestCase):
         bench = Bench(cpus=1)
         bench.capacity(1, 3)
         bench.submit(*[call() for _ in range(5)])
-        self.assertEqual(3, bench.scheduler.running)
+        self.assertEqual(3, bench.scheduler.places.running)
 
     def test_long(self) -> None:
         """A call that proves long takes a whole place from now on."""
@@ -265,7 +266,7 @@ class DepthTests(TestCase):
         bench.submit(call(), call(), call(), call(), call())
         bench.finish(2)
         bench.handle(events.Long(1, 1))
-        self.assertEqual(UNIT + 3 * UNIT // 4, bench.scheduler.used)
+        self.assertEqual(UNIT + 3 * UNIT // 4, bench.scheduler.places.used)
         for number in (3, 4, 5):
             bench.finish(number)
         self.assertEqual("queued", bench.states(bench.submit(call())[0])[0])
@@ -278,10 +279,10 @@ class DepthTests(TestCase):
         bench.submit(call())
         bench.handle(events.Long(1, 1))
         bench.handle(events.Long(1, 1))
-        self.assertEqual(UNIT, bench.scheduler.used)
+        self.assertEqual(UNIT, bench.scheduler.places.used)
         bench.finish(1)
         bench.handle(events.Long(1, 1))
-        self.assertEqual(0, bench.scheduler.used)
+        self.assertEqual(0, bench.scheduler.places.used)
 
     def test_capacity(self) -> None:
         """More places let more start at once; fewer end nothing, but nothing more starts until there is room."""
