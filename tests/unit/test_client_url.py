@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import TestCase
@@ -112,5 +113,5 @@ class Locating(TestCase):
     def test_socket_not_in_a_shared_folder(self) -> None:
         """Without a runtime folder of the user's own, the socket is in the state folder and not in /tmp."""
         self.patch(os, "environ", {**os.environ, "XDG_RUNTIME_DIR": str(Path(self.mktemp()) / "no")})
-        if os.name == "posix" and os.uname().sysname == "Linux":
+        if sys.platform == "linux":
             self.assertEqual(paths.state_dir() / "jobd.sock", paths.socket_path())
