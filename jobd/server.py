@@ -354,14 +354,16 @@ class Session(Protocol):
     def hang_up(self) -> None:
         """Close as soon as what has been said is out, but do not wait for it for ever."""
         self._ignore_the_rest()
-        self.daemon.gather([self._lose])
+        self.daemon.gather([self.close])
 
     def _ignore_the_rest(self) -> None:
         """The connection is being closed: nothing that the client says from here on counts."""
         self._deaf = True
         self._requests.clear()
 
-    def _lose(self) -> None:
+    def close(self) -> None:
+        """Say what has gathered, and nothing more."""
+        self._ignore_the_rest()
         if self.gone:
             return
         self.flush()
@@ -465,11 +467,11 @@ class SessionFactory(ServerFactory):
                 done.callback(None)
 
     def close(self) -> Deferred[None]:
-        """Hang up on everybody. Fires once all are gone."""
+        """Hang up on everybody; the daemon has told all that it will. Fires once all are gone."""
         done: Deferred[None] = Deferred()
         self._empty.append(done)
         for session in list(self.sessions):
-            session.hang_up()
+            session.close()
         if not self.sessions:
             self._empty = []
             done.callback(None)
