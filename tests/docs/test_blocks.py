@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -91,3 +92,17 @@ class ShellTests(TestCase):
         """Three dots stand for anything, the rest for itself."""
         self.assertTrue(matches("a ... (b)", "a 1\n2 (b)"))
         self.assertFalse(matches("a ... (b)", "a 1 b"))
+
+
+class LinkTests(TestCase):
+    """What the documents point at is there."""
+
+    def test_relative_links(self) -> None:
+        """Every link to a file of the project leads to one."""
+        broken = [
+            f"{document.name}: {target}"
+            for document in documents()
+            for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
+            if not (document.parent / target).exists()
+        ]
+        self.assertEqual([], broken)
