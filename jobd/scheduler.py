@@ -15,12 +15,9 @@ process, no file and no clock. The rules:
 
 from __future__ import annotations
 
-import heapq
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import attrs
 from msgspec import UNSET
 
 from jobd import events, wire
@@ -41,43 +38,28 @@ from jobd.actions import (
     Start,
     Update,
 )
+from jobd.after import check_after, resolve_after
+from jobd.deadlines import Deadlines
 from jobd.ended import Ended
-from jobd.errors import BadValue, Conflict, Draining, Finished, JobdError, NoSuchJob
+from jobd.errors import Conflict, Draining, Finished, JobdError
 from jobd.events import Event, Now
+from jobd.groups import Group, Groups
 from jobd.job import (
     SATISFIED_BY,
     WORDS,
     WORTH_ANOTHER_ATTEMPT,
     Job,
-    Lane,
     State,
     backoff_before,
     plan_of,
 )
-from jobd.ready import Queue
+from jobd.places import UNIT, Places
 from jobd.snapshot import Kept, Snapshot
 from jobd.spec import Submission, digest, parse_job, with_after
 from jobd.subscriptions import Subscriptions
 
-UNIT = 256
-"""One processor, in the parts that short calls may share it in."""
-
-_EITHER, _NO_CPU = (True, False), (False,)
-
-ID = re.compile(r"-?[1-9][0-9]{0,17}\Z")
-"""What C{after} may name: an id, or how far to count back."""
-
 WHOLE_DAEMON = "*"
 """The name under which a pause of everything is kept; no queue can have it."""
-
-
-@attrs.define(slots=True, eq=False)
-class Group:
-    """Jobs with the same C{group}, as long as one of them has not ended."""
-
-    unfinished: int = 0
-    counts: dict[str, int] = attrs.Factory(dict)
-    waiters: list[int] = attrs.Factory(list)
 
 
 class Scheduler:
@@ -92,26 +74,17 @@ class Scheduler:
         self.jobs: dict[int, Job] = {}
         self.ended = Ended()
         self.keys: dict[str, tuple[int, int]] = {}
-        self.queues: dict[str, Queue] = {}
         self.next_id = 1
         self.cursor = 0
-        self.paused = False
         self.draining = False
-        self.capacity = cpus * UNIT
-        self.used = 0
-        self.running = 0
-        self.depth = 1
-        self.ahead = 1
-        self.starts = 0
-        self._ready = {True: 0, False: 0}
         self.totals = dict.fromkeys(WORDS[State.SUCCEEDED :], 0)
-        self.groups: dict[str, Group] = {}
+        self.places = Places(cpus)
+        self.groups = Groups()
         self.blocked: dict[int, dict[int, str]] = {}
         self._dependents: dict[int, list[int]] = {}
-        self._group_of: dict[int, str] = {}
         self._key_of: dict[int, str] = {}
         self._subscriptions = Subscriptions()
-        self._deadlines: list[tuple[float, int]] = []
+        self._deadlines = Deadlines(self.jobs)
         self._halted = False
         self._handlers: dict[type, Callable[[Any, Now, list[Action]], None]] = {
             events.Submit: self._submit,
@@ -138,43 +111,21 @@ class Scheduler:
         """
         out: list[Action] = []
         self._handlers[type(event)](event, now, out)
-        if self._ready[False] or (self._ready[True] and self.used < self.capacity):
-            self._dispatch(now, out)
-        if self.draining and not self.running and not self._halted:
+        if not self.draining:
+            while (job := self.places.take()) is not None:
+                self._start(job, now, out)
+        elif not self.places.running and not self._halted:
             self._halted = True
             out.append(Halt())
         return out
 
     def next_deadline(self) -> float | None:
         """When, on the steady clock, a L{events.Tick} is due; None: never."""
-        while self._deadlines:
-            if self._stands(self._deadlines[0]):
-                return self._deadlines[0][0]
-            heapq.heappop(self._deadlines)
-        return None
-
-    def _stands(self, deadline: tuple[float, int]) -> bool:
-        """Whether the job still has this deadline: those that it has no more stay until their time."""
-        job = self.jobs.get(deadline[1])
-        return job is not None and job.deadline == deadline[0]
-
-    def _set_deadline(self, job: Job, when: float) -> None:
-        job.deadline = when
-        heapq.heappush(self._deadlines, (when, job.id))
-        if len(self._deadlines) > 2 * len(self.jobs) + 1000:
-            # Short jobs with long timeouts: no more than a job has at most one.
-            self._deadlines = list(filter(self._stands, self._deadlines))
-            heapq.heapify(self._deadlines)
+        return self._deadlines.next()
 
     def state_of(self, job_id: int) -> State | None:
         job = self.jobs.get(job_id)
         return self.ended.get(job_id) if job is None else job.state
-
-    def queue(self, name: str) -> Queue:
-        queue = self.queues.get(name)
-        if queue is None:
-            queue = self.queues[name] = Queue(name)
-        return queue
 
     def restore(self, snapshot: Snapshot, now: Now) -> list[Job]:
         """
@@ -189,12 +140,12 @@ class Scheduler:
             self._remember_key(job_id, key, fingerprint)
         for name, limit, paused in snapshot.queues:
             if name == WHOLE_DAEMON:
-                self.paused = paused
+                self.places.paused = paused
             else:
-                self.queue(name).limit = limit
-                self.queue(name).paused = paused
+                queue = self.places.queue(name)
+                queue.limit, queue.paused = limit, paused
         for name, counts in snapshot.groups.items():
-            self.groups[name] = Group(counts=counts)
+            self.groups.restore(name, counts)
         for kept in snapshot.jobs:
             self._restore_job(kept, now)
         return [job for job in self.jobs.values() if job.state is State.RUNNING]
@@ -206,13 +157,11 @@ class Scheduler:
         job.ending, job.outcome = kept.ending, kept.outcome
         self.jobs[job.id] = job
         if spec.group is not None:
-            self._join_group(job.id, spec.group)
-        queue = self.queue(job.plan.queue)
+            self.groups.join(job.id, spec.group)
         if job.state is State.RUNNING:
-            queue.running += 1
-            self.running += 1
+            self.places.hold(job, 0)
         elif job.state is State.QUEUED:
-            self._enqueue(job)
+            self.places.add(job)
         else:
             after = resolve_after(spec.after, [])
             # What is not there has ended as it was to: else this job would have been skipped.
@@ -255,7 +204,7 @@ class Scheduler:
         fresh: dict[str, int] = {}
         for index, (spec, json) in enumerate(event.jobs):
             if spec.after:
-                self._check_after(spec.after, index)
+                check_after(spec.after, index, self.state_of)
             if spec.key is None:
                 continue
             fingerprint = digest(json)
@@ -263,19 +212,6 @@ class Scheduler:
             if known != fingerprint:
                 owner = f"belongs to job {job_id}, which is another job" if job_id else "stands for two jobs here"
                 raise Conflict(f"key {spec.key!r} {owner}")
-
-    def _check_after(self, after: list[int] | dict[str, Any], index: int) -> None:
-        for name in after:
-            text = str(name)
-            if not ID.match(text):
-                raise BadValue(f"after: {wire.excerpt(text.encode())} is not a job id")
-            number = int(text)
-            if -index <= number < 0:
-                continue
-            if number < 0:
-                raise BadValue(f"after: {number} counts back beyond the beginning of the list of jobs")
-            if self.state_of(number) is None:
-                raise NoSuchJob(f"after: there is no job {number}")
 
     def _accept(
         self,
@@ -298,7 +234,7 @@ class Scheduler:
         self.next_id += 1
         self.jobs[job.id] = job
         if spec.group is not None:
-            self._join_group(job.id, spec.group)
+            self.groups.join(job.id, spec.group)
         if spec.notify and conn:
             job.notify = conn
             self._subscriptions.expect(conn)
@@ -310,7 +246,7 @@ class Scheduler:
         elif spec.delay:
             self._sleep(job, now)
         else:
-            self._enqueue(job)
+            self.places.add(job)
         return job.id
 
     def _await(self, job: Job, after: dict[int, str], now: Now, out: list[Action]) -> None:
@@ -342,105 +278,31 @@ class Scheduler:
 
     def _sleep(self, job: Job, now: Now) -> None:
         job.state = State.WAITING
-        self._set_deadline(job, now.steady + max(0.0, (job.due or 0.0) - now.wall))
+        self._deadlines.set(job, now.steady + max(0.0, (job.due or 0.0) - now.wall))
 
     def _make_ready(self, job: Job, out: list[Action]) -> None:
         job.state = State.QUEUED
         job.due = None
-        self._enqueue(job)
+        self.places.add(job)
         out.append(Update(job))
 
     def _remember_key(self, job_id: int, key: str, fingerprint: int) -> None:
         self.keys[key] = (job_id, fingerprint)
         self._key_of[job_id] = key
 
-    def _enqueue(self, job: Job, first: bool = False) -> None:
-        self._ready[job.plan.cpus > 0] += 1
-        self.queue(job.plan.queue).add(job, first)
-
-    def _dequeue(self, job: Job) -> None:
-        self._ready[job.plan.cpus > 0] -= 1
-        self.queues[job.plan.queue].queued -= 1
-
-    def _join_group(self, job_id: int, name: str) -> None:
-        group = self.groups.setdefault(name, Group())
-        group.unfinished += 1
-        self._group_of[job_id] = name
-
     # Starting.
 
-    def _dispatch(self, now: Now, out: list[Action]) -> None:
-        """Start what there is room for."""
-        if self.paused or self.draining:
-            return
-        full: Queue | None = None
-        while True:
-            cpu = full is None and self._ready[True] > 0 and self.used < self.capacity
-            if not cpu and not self._ready[False]:
-                return
-            job = self._next(cpu)
-            if job is None:
-                return
-            queue, needs_cpu = self.queues[job.plan.queue], job.plan.cpus > 0
-            cost = self._cost(job)
-            if needs_cpu and self.used + cost > self.capacity:
-                # It keeps its turn: nothing smaller may slip past it for ever. What takes no place may.
-                full = queue
-                continue
-            queue.line(needs_cpu).take()
-            self._start(job, queue, cost, now, out)
-            if queue is full:
-                # By this start the turn may have gone to another queue, or the queue has come to its limit.
-                full = None
-
-    def _next(self, cpu: bool) -> Job | None:
-        """
-        The most urgent job of all open queues; of equals one of the queue that was served longest ago.
-
-        @param cpu: whether it may be one that needs a processor.
-        """
-        best: Job | None = None
-        rank = (0, 0, 0)
-        for queue in self.queues.values():
-            if not queue.open:
-                continue
-            for needs_cpu in _EITHER if cpu else _NO_CPU:
-                job = queue.line(needs_cpu).head()
-                if job is None:
-                    continue
-                candidate = (-job.plan.priority, queue.served, job.id)
-                if best is None or candidate < rank:
-                    best, rank = job, candidate
-        return best
-
-    def _cost(self, job: Job) -> int:
-        plan = job.plan
-        if plan.cpus == 1 and plan.lane is not Lane.IO:
-            return UNIT // (self.depth if plan.lane is Lane.CPU else self.ahead)
-        return min(plan.cpus * UNIT, self.capacity)
-
-    def _start(self, job: Job, queue: Queue, cost: int, now: Now, out: list[Action]) -> None:
-        self.starts += 1
-        self._dequeue(job)
-        queue.running += 1
-        queue.served = self.starts
-        self.running += 1
-        self.used += cost
-        job.cost = cost
+    def _start(self, job: Job, now: Now, out: list[Action]) -> None:
         job.state = State.RUNNING
         job.attempt += 1
         job.started = now.wall
         if job.plan.timeout is not None:
-            self._set_deadline(job, now.steady + job.plan.timeout)
+            self._deadlines.set(job, now.steady + job.plan.timeout)
         out.append(Update(job))
-        cpus = min(job.plan.cpus, self.capacity // UNIT)
-        out.append(Start(job.id, job.attempt, job.plan.lane, job.spec, cpus))
+        out.append(Start(job.id, job.attempt, job.plan.lane, job.spec, self.places.cpus(job)))
 
     def _stop_running(self, job: Job) -> None:
-        self.queues[job.plan.queue].running -= 1
-        self.running -= 1
-        self.used -= job.cost
-        job.cost = 0
+        self.places.release(job)
         job.deadline = None
 
     # Reports from the pool.
@@ -482,14 +344,13 @@ class Scheduler:
         job.started = None
         job.ending = None
         job.state = State.QUEUED
-        self._enqueue(job, first=True)
+        self.places.add(job, first=True)
         out.append(Update(job))
 
     def _long(self, event: events.Long, now: Now, out: list[Action]) -> None:
         job = self._current(event.job_id, event.attempt, out)
-        if job is not None and job.cost < UNIT:
-            self.used += UNIT - job.cost
-            job.cost = UNIT
+        if job is not None:
+            self.places.widen(job)
 
     # Endings.
 
@@ -539,18 +400,11 @@ class Scheduler:
         self._tell(
             Announce(job.cursor, job.id, state, outcome, self._subscriptions.recipients(job.id, job.notify)), out
         )
-        name = self._group_of.pop(job.id, None)
-        if name is not None:
-            self._leave_group(name, state, out)
+        last = self.groups.leave(job.id, state)
+        if last is not None:
+            self._end_group(*last, out)
 
-    def _leave_group(self, name: str, state: State, out: list[Action]) -> None:
-        group = self.groups[name]
-        group.unfinished -= 1
-        word = WORDS[state]
-        group.counts[word] = group.counts.get(word, 0) + 1
-        if group.unfinished:
-            return
-        del self.groups[name]
+    def _end_group(self, name: str, group: Group, out: list[Action]) -> None:
         self.cursor += 1
         json = wire.to_json({"group": name, **group.counts})
         out.append(KeepGroupEvent(self.cursor, name, json))
@@ -581,12 +435,11 @@ class Scheduler:
 
     def _wait_group(self, event: events.WaitGroup, now: Now, out: list[Action]) -> None:
         out.append(Reply(event.conn, event.tag, b"1"))
-        group = self.groups.get(event.group)
-        if group is None:
-            out.append(RecallGroup(event.conn, event.group))
-        else:
-            group.waiters.append(event.conn)
+        if event.group in self.groups:
+            self.groups.wait(event.group, event.conn)
             self._subscriptions.expect(event.conn)
+        else:
+            out.append(RecallGroup(event.conn, event.group))
 
     def _input_ended(self, event: events.InputEnded, now: Now, out: list[Action]) -> None:
         if self._subscriptions.leave(event.conn):
@@ -620,7 +473,7 @@ class Scheduler:
                 self._ask_to_end(job, State.CANCELLED, out)
             return
         if job.state is State.QUEUED:
-            self._dequeue(job)
+            self.places.remove(job)
         self.blocked.pop(job.id, None)
         self._end(job, State.CANCELLED, job.outcome or b"{}", now, out)
 
@@ -633,12 +486,7 @@ class Scheduler:
             out.append(Kill(job.id, job.attempt, job.plan.lane, job.plan.grace))
 
     def _tick(self, event: events.Tick, now: Now, out: list[Action]) -> None:
-        while True:
-            when = self.next_deadline()
-            if when is None or when > now.steady:
-                return
-            job = self.jobs[heapq.heappop(self._deadlines)[1]]
-            job.deadline = None
+        while (job := self._deadlines.take(now.steady)) is not None:
             if job.state is State.WAITING:
                 self._make_ready(job, out)
             elif job.ending is None:
@@ -648,11 +496,11 @@ class Scheduler:
 
     def _set_queue(self, event: events.SetQueue, now: Now, out: list[Action]) -> None:
         if event.name is None:
-            self.paused = bool(event.paused)
-            out.append(KeepQueue(WHOLE_DAEMON, None, self.paused))
+            self.places.paused = bool(event.paused)
+            out.append(KeepQueue(WHOLE_DAEMON, None, self.places.paused))
             out.append(Reply(event.conn, event.tag))
             return
-        queue = self.queue(event.name)
+        queue = self.places.queue(event.name)
         if event.limit is not UNSET:
             queue.limit = event.limit
         if event.paused is not UNSET:
@@ -670,15 +518,14 @@ class Scheduler:
 
     def _drain(self, event: events.Drain, now: Now, out: list[Action]) -> None:
         self.draining = True
-        out.append(Reply(event.conn, event.tag, b"%d" % self.running))
+        out.append(Reply(event.conn, event.tag, b"%d" % self.places.running))
 
     def _stopping(self, event: events.Stopping, now: Now, out: list[Action]) -> None:
         self.draining = self._halted = True
 
     def _set_capacity(self, event: events.Capacity, now: Now, out: list[Action]) -> None:
-        self.capacity = event.cpus * UNIT
-        self.depth = event.depth
-        self.ahead = event.ahead
+        self.places.capacity = event.cpus * UNIT
+        self.places.depth, self.places.ahead = event.depth, event.ahead
 
     def _pruned(self, event: events.Pruned, now: Now, out: list[Action]) -> None:
         for job_id in event.ids:
@@ -687,13 +534,3 @@ class Scheduler:
             if key is not None:
                 del self.keys[key]
         self.ended.trim()
-
-
-def resolve_after(after: list[int] | dict[str, Any], earlier: list[int]) -> dict[int, str]:
-    """
-    The ids that a job comes after, each with its policy.
-
-    @param earlier: the ids of the jobs before it in its submission: what negative numbers count back in.
-    """
-    policies = after if isinstance(after, dict) else dict.fromkeys(after, "ok")
-    return {(number if (number := int(name)) > 0 else earlier[number]): policy for name, policy in policies.items()}

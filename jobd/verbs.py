@@ -342,8 +342,9 @@ def stats(session: Session, request: Request) -> None:
     daemon = session.daemon
     scheduler = daemon.scheduler
     states = dict.fromkeys(WORDS[State.WAITING : State.SUCCEEDED], 0)
-    queued = sum(queue.queued for queue in scheduler.queues.values())
-    states.update(queued=queued, running=scheduler.running, waiting=len(scheduler.jobs) - queued - scheduler.running)
+    queued = sum(queue.queued for queue in scheduler.places.queues.values())
+    running = scheduler.places.running
+    states.update(queued=queued, running=running, waiting=len(scheduler.jobs) - queued - running)
     session.reply(
         request,
         wire.to_json(
@@ -355,9 +356,9 @@ def stats(session: Session, request: Request) -> None:
                 "cursor": daemon.announced,
                 "queues": {
                     name: {"limit": one.limit, "paused": one.paused, "queued": one.queued, "running": one.running}
-                    for name, one in sorted(scheduler.queues.items())
+                    for name, one in sorted(scheduler.places.queues.items())
                 },
-                "paused": scheduler.paused,
+                "paused": scheduler.places.paused,
                 "draining": scheduler.draining,
                 "full": daemon.full,
                 "connections": len(daemon.listeners),

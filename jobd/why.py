@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from jobd.events import Now
 from jobd.job import WORDS, Job, State
-from jobd.scheduler import UNIT, Scheduler
+from jobd.places import UNIT
+from jobd.scheduler import Scheduler
 
 
 def why(scheduler: Scheduler, job: Job, now: Now) -> str:
@@ -75,17 +76,17 @@ def _others(scheduler: Scheduler, remaining: dict[int, str]) -> str:
 
 
 def _obstacle(scheduler: Scheduler, job: Job) -> str:
-    queue = scheduler.queues[job.plan.queue]
+    queue = scheduler.places.queues[job.plan.queue]
     if scheduler.draining:
         return "the daemon is draining and starts nothing more"
-    if scheduler.paused:
+    if scheduler.places.paused:
         return "the daemon is paused; 'resume' lets it go on"
     if queue.paused:
         return f"queue {queue.name!r} is paused; 'resume {queue.name}' lets it go on"
     if queue.limit is not None and queue.running >= queue.limit:
         return f"queue {queue.name!r} runs {queue.running} of at most {queue.limit} jobs"
-    needed = min(job.plan.cpus, scheduler.capacity // UNIT)
+    needed = min(job.plan.cpus, scheduler.places.capacity // UNIT)
     ahead = queue.line(job.plan.cpus > 0).ahead_of(job)
-    free = max(0, scheduler.capacity - scheduler.used) // UNIT
-    places = f"it needs {needed} of {scheduler.capacity // UNIT} places, {free} free"
+    free = max(0, scheduler.places.capacity - scheduler.places.used) // UNIT
+    places = f"it needs {needed} of {scheduler.places.capacity // UNIT} places, {free} free"
     return f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it; {places}"

@@ -17,8 +17,9 @@ from jobd import events, wire
 from jobd.actions import Action, Announce, Refuse, Reply, Start
 from jobd.events import Event, Now
 from jobd.job import TRANSITIONS, Job, Lane, State
+from jobd.places import UNIT
 from jobd.ready import Queue
-from jobd.scheduler import UNIT, Scheduler
+from jobd.scheduler import Scheduler
 from jobd.snapshot import Snapshot
 from jobd.spec import Submission, parse_submission
 
@@ -252,14 +253,14 @@ def check(scheduler: Scheduler, now: Now) -> None:
         assert number == one.id < scheduler.next_id
         check_job(scheduler, one)
     running = [one for one in jobs.values() if one.state is State.RUNNING]
-    assert scheduler.running == len(running)
-    assert scheduler.used == sum(one.cost for one in running)
-    for name, queue in scheduler.queues.items():
+    assert scheduler.places.running == len(running)
+    assert scheduler.places.used == sum(one.cost for one in running)
+    for name, queue in scheduler.places.queues.items():
         states = Counter(one.state for one in jobs.values() if one.plan.queue == name)
         assert (queue.queued, queue.running) == (states[State.QUEUED], states[State.RUNNING]), name
-    members = Counter(scheduler._group_of.values())
-    assert {name: group.unfinished for name, group in scheduler.groups.items()} == dict(members)
-    assert set(scheduler._group_of) <= set(jobs)
+    members = Counter(scheduler.groups._of.values())
+    assert {name: group.unfinished for name, group in scheduler.groups.open.items()} == dict(members)
+    assert set(scheduler.groups._of) <= set(jobs)
     for key, (number, _) in scheduler.keys.items():
         assert scheduler.state_of(number) is not None and scheduler._key_of[number] == key
     due = [one.deadline for one in jobs.values() if one.deadline is not None]
@@ -284,15 +285,15 @@ def check_job(scheduler: Scheduler, one: Job) -> None:
 
 def check_idle(scheduler: Scheduler) -> None:
     """Nothing that could run is left standing."""
-    if scheduler.paused or scheduler.draining:
+    if scheduler.places.paused or scheduler.draining:
         return
     for needs_cpu in (True, False):
-        heads = [head for queue in scheduler.queues.values() if (head := head_of(queue, needs_cpu)) is not None]
+        heads = [head for queue in scheduler.places.queues.values() if (head := head_of(queue, needs_cpu)) is not None]
         if heads:
             urgent = max(head.plan.priority for head in heads)
             costs = [cost_of(scheduler, head) for head in heads if head.plan.priority == urgent]
             # A place takes at least one part of a processor, also where there is none.
-            assert needs_cpu and max(1, *costs) + scheduler.used > scheduler.capacity, heads
+            assert needs_cpu and max(1, *costs) + scheduler.places.used > scheduler.places.capacity, heads
 
 
 def head_of(queue: Queue, needs_cpu: bool) -> Job | None:
@@ -302,8 +303,8 @@ def head_of(queue: Queue, needs_cpu: bool) -> Job | None:
 def cost_of(scheduler: Scheduler, one: Job) -> int:
     """What a job would take of the processors if it were started now."""
     if one.plan.cpus == 1 and one.plan.lane is not Lane.IO:
-        return UNIT // (scheduler.depth if one.plan.lane is Lane.CPU else scheduler.ahead)
-    return min(one.plan.cpus * UNIT, scheduler.capacity)
+        return UNIT // (scheduler.places.depth if one.plan.lane is Lane.CPU else scheduler.places.ahead)
+    return min(one.plan.cpus * UNIT, scheduler.places.capacity)
 
 
 def check_room(scheduler: Scheduler, out: list[Action]) -> None:
@@ -311,10 +312,10 @@ def check_room(scheduler: Scheduler, out: list[Action]) -> None:
     for start in of(Start, out):
         one = scheduler.jobs[start.job_id]
         assert (one.state, one.attempt) == (State.RUNNING, start.attempt)
-        queue = scheduler.queues[one.plan.queue]
-        assert not (scheduler.paused or scheduler.draining or queue.paused)
+        queue = scheduler.places.queues[one.plan.queue]
+        assert not (scheduler.places.paused or scheduler.draining or queue.paused)
         assert queue.limit is None or queue.running <= queue.limit
-        assert one.plan.cpus == 0 or scheduler.used <= scheduler.capacity
+        assert one.plan.cpus == 0 or scheduler.places.used <= scheduler.places.capacity
 
 
 def picture(scheduler: Scheduler) -> dict[str, Any]:
@@ -322,18 +323,18 @@ def picture(scheduler: Scheduler) -> dict[str, Any]:
     return {
         "next_id": scheduler.next_id,
         "cursor": scheduler.cursor,
-        "paused": scheduler.paused,
+        "paused": scheduler.places.paused,
         "jobs": {number: _job_picture(one) for number, one in sorted(scheduler.jobs.items())},
         "blocked": scheduler.blocked,
         "keys": scheduler.keys,
-        "groups": {name: (group.unfinished, group.counts) for name, group in scheduler.groups.items()},
+        "groups": {name: (group.unfinished, group.counts) for name, group in scheduler.groups.open.items()},
         "queues": {
             name: (queue.limit, queue.paused, queue.queued, queue.running)
-            for name, queue in scheduler.queues.items()
+            for name, queue in scheduler.places.queues.items()
             if (queue.limit, queue.paused, queue.queued, queue.running) != (None, False, 0, 0)
         },
         "ended": {number: scheduler.ended.get(number) for number in range(1, scheduler.next_id)},
-        "running": scheduler.running,
+        "running": scheduler.places.running,
     }
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from jobd.places import UNIT
 from jobd.pool.depth import AHEAD, MOST, OVERHEAD, Depth
-from jobd.scheduler import UNIT
 
 
 class DepthTests(SynchronousTestCase):

@@ -7,10 +7,10 @@ from twisted.trial.unittest import TestCase
 
 from jobd import events
 from jobd.actions import Insert, KeepQueue, Kill, Refuse, Reply, Start, Update
+from jobd.after import resolve_after
 from jobd.errors import BadValue, NoSuchJob
 from jobd.job import Lane, State
 from jobd.places import UNIT
-from jobd.scheduler import resolve_after
 
 from .simulation import Bench, call, job, of, reply, submissions
 

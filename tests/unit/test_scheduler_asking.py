@@ -203,7 +203,7 @@ class GroupTests(TestCase):
         self.wait_group(bench, 5)
         (kept,) = of(KeepGroupEvent, bench.finish(2, State.LOST))
         self.assertEqual(b'{"group":"g","lost":1}', kept.json)
-        self.assertEqual({}, bench.scheduler.groups)
+        self.assertEqual({}, bench.scheduler.groups.open)
 
     def test_over(self) -> None:
         """Waiting for a group that is over recalls its newest event."""
@@ -313,7 +313,7 @@ class RestoreTests(TestCase):
         ]
         bench = Bench(cpus=1, snapshot=Snapshot(next_id=4, jobs=jobs))
         self.assertEqual([1, 2, 3], [one.id for one in bench.running])
-        self.assertEqual((3, 0), (bench.scheduler.running, bench.scheduler.used))
+        self.assertEqual((3, 0), (bench.scheduler.places.running, bench.scheduler.places.used))
         for number in (1, 2, 3):
             bench.finish(number, State.LOST)
         self.assertEqual(["waiting", "lost", "cancelled"], bench.states(1, 2, 3))

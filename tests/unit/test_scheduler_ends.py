@@ -188,7 +188,7 @@ class ReturnedTests(TestCase):
         bench.one()
         bench.pause("default")
         bench.give_back(1)
-        self.assertEqual((["queued"], 0), (bench.states(1), bench.scheduler.used))
+        self.assertEqual((["queued"], 0), (bench.states(1), bench.scheduler.places.used))
 
 
 class TimeoutTests(TestCase):
@@ -248,7 +248,7 @@ class TimeoutTests(TestCase):
             bench.one(timeout=86_400)
             bench.finish(number)
         bench.one(timeout=5)
-        self.assertLess(len(bench.scheduler._deadlines), 1100)
+        self.assertLess(len(bench.scheduler._deadlines._heap), 1100)
         self.assertEqual(1, len(of(Kill, bench.advance(5))))
 
 
