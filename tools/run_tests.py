@@ -27,10 +27,14 @@ PURE = [
     f"jobd/{name}.py"
     for name in (
         "actions",
+        "after",
+        "deadlines",
         "ended",
         "errors",
         "events",
+        "groups",
         "job",
+        "places",
         "ready",
         "scheduler",
         "selector",
