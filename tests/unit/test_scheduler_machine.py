@@ -198,7 +198,7 @@ class Machine(RuleBasedStateMachine):
             if job is not None and job.state is State.RUNNING and job.attempt == attempt:
                 continue
             before = picture(self.daemon.scheduler)
-            reports = [
+            reports: list[events.Event] = [
                 events.Finished(number, attempt, state, b"{}"),
                 events.Returned(number, attempt),
                 events.Long(number, attempt),
