@@ -65,6 +65,8 @@ _add_tests()
 class ShellTests(TestCase):
     """What runs the blocks notices what is wrong with them."""
 
+    folder: Path
+
     def setUp(self) -> None:
         if sys.platform == "win32":
             raise SkipTest("this is about a Unix shell")

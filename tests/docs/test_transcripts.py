@@ -21,9 +21,8 @@ class TranscriptTests(TestCase):
 
     def play(self, block: Block) -> None:
         """Replay one transcript: over TCP where it is marked so, else over a Unix socket."""
-        tcp = "tcp" in block.words or sys.platform == "win32"
-        with running_daemon(tcp=tcp) as daemon:
-            if tcp:
+        with running_daemon(tcp=True) as daemon:
+            if sys.platform == "win32" or "tcp" in block.words:
                 connection = socket.create_connection(daemon.tcp_address)
             else:
                 connection = socket.socket(socket.AF_UNIX)
