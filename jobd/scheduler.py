@@ -55,7 +55,7 @@ from jobd.job import (
 )
 from jobd.places import UNIT, Places
 from jobd.snapshot import Kept, Snapshot
-from jobd.spec import Submission, digest, parse_job, with_after
+from jobd.spec import Submission, parse_job, with_after
 from jobd.subscriptions import Subscriptions
 
 WHOLE_DAEMON = "*"
@@ -202,12 +202,11 @@ class Scheduler:
         if self.draining:
             raise Draining("the daemon is draining and accepts no more jobs")
         fresh: dict[str, int] = {}
-        for index, (spec, json) in enumerate(event.jobs):
+        for index, (spec, _, fingerprint) in enumerate(event.jobs):
             if spec.after:
                 check_after(spec.after, index, self.state_of)
-            if spec.key is None:
+            if spec.key is None or fingerprint is None:
                 continue
-            fingerprint = digest(json)
             job_id, known = self.keys.get(spec.key, (0, fresh.setdefault(spec.key, fingerprint)))
             if known != fingerprint:
                 owner = f"belongs to job {job_id}, which is another job" if job_id else "stands for two jobs here"
@@ -222,10 +221,8 @@ class Scheduler:
         now: Now,
         out: list[Action],
     ) -> int:
-        spec, json = submission
-        fingerprint = None
-        if spec.key is not None:
-            fingerprint = digest(json)
+        spec, json, fingerprint = submission
+        if spec.key is not None and fingerprint is not None:
             self._remember_key(self.next_id, spec.key, fingerprint)
         after = resolve_after(spec.after, earlier) if spec.after else {}
         if spec.after and any(int(name) < 0 for name in spec.after):

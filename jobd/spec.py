@@ -69,11 +69,13 @@ _defaults = msgspec.structs.asdict(JobSpec())
 class Submission(NamedTuple):
     """
     A job as it was submitted: its fields, and the JSON they came in, which
-    goes to the worker and the store as it is.
+    goes to the worker and the store as it is. C{fingerprint} is the L{digest} of
+    a job that has a key.
     """
 
     spec: JobSpec
     json: bytes
+    fingerprint: int | None = None
 
 
 def parse_submission(argument: bytes) -> list[Submission]:
@@ -109,7 +111,7 @@ def parse_job(json: bytes) -> Submission:
         _refuse_depth(spec)
     if b"\n" in json:
         json = wire.to_json(_any.decode(json))
-    return Submission(spec, json)
+    return Submission(spec, json, None if spec.key is None else digest(json))
 
 
 def parse_run(argument: bytes) -> list[Submission]:

@@ -131,7 +131,7 @@ def _may_pickle(session: Session) -> None:
 
 async def retry(session: Session, request: Request) -> None:
     ids = await _ids(session, _selector_only(request))
-    jobs = [Submission(*spec.parse_job(spec.for_retry(record.spec))) for record in await _ended(session, ids)]
+    jobs = [spec.parse_job(spec.for_retry(record.spec)) for record in await _ended(session, ids)]
     if not jobs:
         raise NoSuchJob("no job that has ended is among those")
     _must_have_room(session)
