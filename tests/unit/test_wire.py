@@ -301,6 +301,7 @@ class DecodeTests(TestCase):
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.text(),
             lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+            max_leaves=5,
         )
     )
     def test_whatever(self, value: Any) -> None:
