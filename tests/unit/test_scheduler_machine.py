@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any, ClassVar
 from unittest import mock
 
@@ -71,11 +72,15 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.daemon = SimulatedDaemon(self.steps)
+        self.eager = False
 
     # Clients.
 
-    @initialize(cpus=st.integers(1, 3), depth=st.sampled_from([1, 2, 256]), ahead=st.sampled_from([1, 2]))
-    def begin(self, cpus: int, depth: int, ahead: int) -> None:
+    @initialize(
+        cpus=st.integers(1, 3), depth=st.sampled_from([1, 2, 256]), ahead=st.sampled_from([1, 2]), eager=st.booleans()
+    )
+    def begin(self, cpus: int, depth: int, ahead: int, eager: bool) -> None:
+        self.eager = eager
         self.daemon.capacity(cpus, depth, ahead)
 
     @rule(jobs=st.lists(JOBS, min_size=1, max_size=4), conn=PICK)
@@ -175,9 +180,10 @@ class Machine(RuleBasedStateMachine):
         self.daemon.finish(self.running(pick), state)
 
     @precondition(lambda self: self.daemon.pool)
-    @rule(pick=PICK)
-    def succeed(self, pick: int) -> None:
-        self.daemon.finish(self.running(pick), State.SUCCEEDED)
+    @rule(states=st.lists(st.sampled_from(ENDS), min_size=1, max_size=4))
+    def finish_all(self, states: list[State]) -> None:
+        for start, state in zip(list(self.daemon.pool.values()), cycle(states), strict=False):
+            self.daemon.finish(start, state)
 
     @precondition(lambda self: self.daemon.pool)
     @rule(pick=PICK)
@@ -217,10 +223,11 @@ class Machine(RuleBasedStateMachine):
     def turn(self) -> None:
         self.daemon.turn()
 
-    @rule()
-    def turn_again(self) -> None:
-        """The same, so that it comes often: without it nothing runs."""
-        self.daemon.turn()
+    @invariant()
+    def turn_of_the_eager(self) -> None:
+        """In half of the runs the turn ends after every event: else there is little that runs."""
+        if self.eager:
+            self.daemon.turn()
 
     @rule(performed=st.one_of(st.none(), st.integers(0, 5)))
     def crash(self, performed: int | None) -> None:
