@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEFINITION := setup.cfg setup.py pyproject.toml
-TYPED := jobd tests tools examples $(if $(wildcard benchmarks/*.py),benchmarks)
+PORTABLE := jobd tools examples benchmarks
+TYPED := $(PORTABLE) tests
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench clean
@@ -25,8 +26,8 @@ check: $(VENV)/ready ## format, lint and types (for Linux, macOS and Windows)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --platform linux $(TYPED)
-	$(BIN)/mypy --platform darwin $(TYPED)
-	$(BIN)/mypy --platform win32 $(TYPED)
+	$(BIN)/mypy --platform darwin $(PORTABLE)
+	$(BIN)/mypy --platform win32 $(PORTABLE)
 
 bench: $(VENV)/ready ## measure jobd beside its peers
 	@$(BIN)/python -m benchmarks

@@ -9,7 +9,6 @@ from jobd import wire
 from jobd.alarm import Timer
 from jobd.daemon import Daemon, kept_line
 from jobd.feed import Outlet
-from jobd.job import State
 from jobd.outputs import Outputs
 
 PART = 64 * 1024
@@ -26,6 +25,14 @@ class Follower:
         self.job_id = job_id
         self.attempt = attempt
         self.offsets = dict.fromkeys(streams, start)
+
+    def go_on(self, newest: int) -> bool:
+        """This attempt's output has been sent. Returns whether there is another one to be sent."""
+        if self.attempt >= newest:
+            return False
+        self.attempt += 1
+        self.offsets = dict.fromkeys(self.offsets, 0)
+        return True
 
 
 class Following:
@@ -87,33 +94,25 @@ class Following:
     async def _look(self) -> None:
         """Send what is new, end those that have ended, and look again later."""
         more = False
-        over: list[int] = []
+        over: list[Follower] = []
         for follower in list(self._jobs.values()):
-            ended = follower.job_id not in self._daemon.scheduler.jobs
-            wrote = self._send_new(follower)
-            more = more or wrote
-            if ended and not wrote:
-                over.append(follower.job_id)
+            # Looked up first: what an attempt wrote before it ended is found after this look.
+            job = self._daemon.scheduler.jobs.get(follower.job_id)
+            if self._send_parts(follower) or (job is not None and follower.go_on(job.attempt)):
+                more = True
+            elif job is None:
+                over.append(follower)
         self._outlet.flush()
         if over:
-            await self._tell_ends(over)
+            more = await self._tell_ends(over) or more
         await self._outlet.drained()
         self._looking = False
         if self._jobs and not self._outlet.gone:
             self._pause = SOONEST if more or over else min(LATEST, self._pause * 1.5)
             self._again(0.0 if more else self._pause)
 
-    def _send_new(self, follower: Follower) -> bool:
-        """One part of each stream. Returns whether there was anything."""
-        job = self._daemon.scheduler.jobs.get(follower.job_id)
-        wrote = self._send_parts(follower)
-        if not wrote and job is not None and job.attempt > follower.attempt and job.state is State.RUNNING:
-            follower.attempt = job.attempt
-            follower.offsets = dict.fromkeys(follower.offsets, 0)
-            wrote = self._send_parts(follower)
-        return wrote
-
     def _send_parts(self, follower: Follower) -> bool:
+        """One part of each stream. Returns whether there was anything."""
         wrote = False
         for stream, start in follower.offsets.items():
             part = self._outputs.read(follower.job_id, follower.attempt, stream, start, PART)
@@ -121,18 +120,29 @@ class Following:
                 wrote = True
                 follower.offsets[stream] = part.next
                 event = {"stream": stream, "from": part.start, **part.fields()}
+                if follower.attempt > 1:
+                    event["attempt"] = follower.attempt
                 self._outlet.send(wire.event(0, follower.job_id, "output", wire.to_json(event)))
         return wrote
 
-    async def _tell_ends(self, over: list[int]) -> None:
+    async def _tell_ends(self, over: list[Follower]) -> bool:
+        """
+        Tell how these jobs ended, once the output of all their attempts is out.
+        Returns whether one of them has another attempt to be sent.
+        """
         # A job that has ended in the scheduler may not have been kept yet.
         await self._daemon.settled()
-        ends = await self._daemon.read(lambda reader: reader.finishes(over))
+        ids = [follower.job_id for follower in over]
+        records = await self._daemon.read(lambda reader: reader.records(ids))
+        attempts = {record.id: record.attempt for record in records}
+        done = [one.job_id for one in over if not one.go_on(attempts.get(one.job_id, 0))]
+        ends = await self._daemon.read(lambda reader: reader.finishes(done))
         for event in ends:
             self._outlet.send(kept_line(event))
         self._outlet.flush()
-        for job_id in over:
+        for job_id in done:
             self._jobs.pop(job_id, None)
         if not self._jobs:
             self._daemon.watchers.discard(self)
             self._outlet.hold(-1)
+        return len(done) < len(over)

@@ -186,7 +186,7 @@ def prepare_unix(path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as problem:
         raise UsageError(f"the folder {path.parent} cannot be made: {problem.strerror}") from None
-    if not path.is_socket():
+    if sys.platform == "win32" or not path.is_socket():
         return
     probe = socket.socket(socket.AF_UNIX)
     try:

@@ -121,6 +121,19 @@ class Follows(SynchronousTestCase):
         self.daemon.advance(LATEST)
         self.assertEqual([(1, "output", "first\n"), (1, "output", "second\n"), (1, "succeeded", None)], self.told())
 
+    def test_attempts_between_two_looks(self) -> None:
+        """The output of every attempt follows, also of those that came and went unseen."""
+        self.submit(attempts=3, backoff=0)
+        self.client.send("follow 1")
+        for attempt in (1, 2, 3):
+            self.write(f"attempt {attempt}\n", attempt=attempt)
+            self.finish(exit_code=1)
+            self.daemon.advance(0)
+        for _ in range(8):
+            self.daemon.advance(LATEST)
+        written = [(1, "output", f"attempt {attempt}\n") for attempt in (1, 2, 3)]
+        self.assertEqual([*written, (1, "failed", None)], self.told())
+
     def test_before_it_starts(self) -> None:
         """A job may be followed before it has started."""
         self.submit(delay=5)
