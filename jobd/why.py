@@ -85,8 +85,8 @@ def _obstacle(scheduler: Scheduler, job: Job) -> str:
         return f"queue {queue.name!r} is paused; 'resume {queue.name}' lets it go on"
     if queue.limit is not None and queue.running >= queue.limit:
         return f"queue {queue.name!r} runs {queue.running} of at most {queue.limit} jobs"
-    needed = min(job.plan.cpus, scheduler.places.capacity // UNIT)
-    ahead = queue.line(job.plan.cpus > 0).ahead_of(job)
+    places = scheduler.places.capacity // UNIT
     free = max(0, scheduler.places.capacity - scheduler.places.used) // UNIT
-    places = f"it needs {needed} of {scheduler.places.capacity // UNIT} places, {free} free"
-    return f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it; {places}"
+    ahead = queue.line(job.plan.cpus > 0).ahead_of(job)
+    needs = f"it needs {min(job.plan.cpus, max(1, places))} of {places} places, {free} free"
+    return f"{ahead} {'job is' if ahead == 1 else 'jobs are'} before it; {needs}"
