@@ -1,36 +1,47 @@
-"""How many short calls a worker is given ahead."""
+"""How much short work is begun ahead of its turn."""
 
 from __future__ import annotations
 
-AHEAD = 0.005
-"""Seconds of work that a worker may hold: what the next urgent job waits at most."""
+AHEAD = 0.02
+"""Seconds of work that may be begun for one place: what the next urgent job waits at most."""
 
-OVERHEAD = 0.00002
-"""Seconds that even an empty call takes."""
+MOST_CALLS, CALL = 256, 0.00002
+"""How many calls a worker may hold, and the seconds that even an empty one takes."""
 
-MOST = 256
+MOST_COMMANDS, COMMAND = 8, 0.001
+"""The same for the commands of one place."""
 
 
 class Depth:
     """
-    A power of two from 1 to L{MOST}, from the durations of the calls that have ended: one call
-    that takes longer counts at once, shorter ones bit by bit.
+    A power of two, from the durations of what has ended: one that takes longer counts at once, shorter
+    ones bit by bit.
+
+    @param most: the largest value; a power of two.
+    @param overhead: seconds that even the shortest takes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int, overhead: float) -> None:
         self.value = 1
+        self._most = most
+        self._overhead = overhead
         self._usual = AHEAD
 
     def ended(self, wall: float) -> bool:
-        """A call took so many seconds. Returns whether the value has changed."""
-        self._usual = wall if wall > AHEAD else 0.9 * self._usual + 0.1 * wall
-        fits = AHEAD / (self._usual + OVERHEAD)
+        """One took so many seconds. Returns whether the value has changed."""
+        self._usual = wall if wall > AHEAD else 0.7 * self._usual + 0.3 * wall
+        fits = AHEAD / (self._usual + self._overhead)
         value = self.value
         while value > 1 and fits < value:
             value //= 2
         # Up only with room to spare, so that it does not swing.
-        while value < MOST and fits > 3 * value:
+        while value < self._most and fits > 3 * value:
             value *= 2
         changed = value != self.value
         self.value = value
         return changed
+
+    def reset(self) -> None:
+        """It was too much: begin again with one."""
+        self.value = 1
+        self._usual = AHEAD

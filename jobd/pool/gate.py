@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections import deque
 
 from jobd.actions import Start
+from jobd.pool.depth import COMMAND, MOST_COMMANDS, Depth
 from jobd.pool.worker import Attempt
-
-SHORT = 0.02
-"""Seconds: while commands take less, as many again as there are places are taken ahead."""
 
 PATIENCE = 0.05
 """Seconds that one taken ahead may wait before it is given back."""
@@ -20,17 +18,16 @@ PATIENCE = 0.05
 
 class Gate:
     """
-    @ivar ahead: how many commands are to be started for each place: 1 or 2.
+    @ivar depth: how many commands are to be begun for each place.
     @ivar waiting: those that wait for a place, in their order.
     """
 
     def __init__(self, places: int) -> None:
-        self.ahead = 1
+        self.depth = Depth(MOST_COMMANDS, COMMAND)
         self.waiting: deque[Start] = deque()
         self._places = places
         self._running: dict[Attempt, int] = {}
         self._used = 0
-        self._usual = SHORT
 
     def enter(self, start: Start) -> bool:
         """Whether it may run now; else it waits."""
@@ -54,19 +51,11 @@ class Gate:
             self._run(entering[-1])
         return entering
 
-    def ended(self, wall: float) -> bool:
-        """A command took so many seconds. Returns whether C{ahead} has changed."""
-        self._usual = wall if wall > SHORT else 0.8 * self._usual + 0.2 * wall
-        before = self.ahead
-        self.ahead = 2 if self._usual < SHORT / 2 or (self.ahead == 2 and self._usual < SHORT) else 1
-        return self.ahead != before
-
     def turn_back(self) -> tuple[list[Start], list[Attempt]]:
         """They have waited too long. Returns those that waited, and those that run."""
         back = list(self.waiting)
         self.waiting.clear()
-        self.ahead = 1
-        self._usual = SHORT
+        self.depth.reset()
         return back, list(self._running)
 
     def withdraw(self, attempt: Attempt) -> Start | None:

@@ -15,7 +15,7 @@ from jobd.alarm import Clock, Timer
 from jobd.events import Capacity, Finished, Long, Returned
 from jobd.job import Lane, State
 from jobd.pool import Report
-from jobd.pool.depth import Depth
+from jobd.pool.depth import CALL, MOST_CALLS, Depth
 from jobd.pool.gate import PATIENCE, Gate
 from jobd.pool.worker import Attempt, Worker
 from jobd.worker.output import claim_output, discard_scratch
@@ -55,7 +55,7 @@ class ProcessPool:
         self._workers: dict[Lane, list[Worker]] = {lane: [] for lane in Lane}
         self._waiting: dict[Lane, list[Start]] = {lane: [] for lane in Lane}
         self._touched: set[Worker] = set()
-        self._depth = Depth()
+        self._depth = Depth(MOST_CALLS, CALL)
         self._gate = Gate(cpus)
         self._patience: Timer | None = None
         self._stopping = False
@@ -211,7 +211,7 @@ class ProcessPool:
         if worker.lane is Lane.CPU:
             changed = self._depth.ended(wall)
         else:
-            changed = worker.lane is Lane.COMMAND and self._gate.ended(wall)
+            changed = worker.lane is Lane.COMMAND and self._gate.depth.ended(wall)
             self._pass_gate(worker, attempt)
         if changed:
             self._report_capacity()
@@ -224,7 +224,7 @@ class ProcessPool:
             self.flush()
 
     def _report_capacity(self) -> None:
-        self._report(Capacity(self._cpus, self._depth.value, self._gate.ahead))
+        self._report(Capacity(self._cpus, self._depth.value, self._gate.depth.value))
 
     def _returned(self, worker: Worker, attempt: Attempt) -> None:
         self._pass_gate(worker, attempt)
@@ -280,7 +280,7 @@ class ProcessPool:
         return {
             "workers": {lane.name.lower(): [worker.pid for worker in group] for lane, group in self._workers.items()},
             "depth": self._depth.value,
-            "ahead": self._gate.ahead,
+            "ahead": self._gate.depth.value,
         }
 
 

@@ -6,7 +6,8 @@ from twisted.trial.unittest import TestCase
 
 from jobd.actions import Start
 from jobd.job import Lane
-from jobd.pool.gate import SHORT, Gate
+from jobd.pool.depth import AHEAD
+from jobd.pool.gate import Gate
 
 
 def command(job_id: int, cpus: int = 1) -> Start:
@@ -52,13 +53,16 @@ class GateTests(TestCase):
         self.assertEqual([], self.gate.leave((5, 1)))
 
     def test_short_commands_go_ahead(self) -> None:
-        """After some short commands two are wanted for each place, after a long one just one."""
-        changes = [self.gate.ended(0.001) for _ in range(20)]
-        self.assertEqual(1, changes.count(True))
-        self.assertEqual(2, self.gate.ahead)
-        self.assertFalse(self.gate.ended(SHORT * 0.9))
-        self.assertTrue(self.gate.ended(1.0))
-        self.assertEqual(1, self.gate.ahead)
+        """After some short commands several are wanted for each place, after a long one or one that waited just one."""
+        for _ in range(20):
+            self.gate.depth.ended(0.001)
+        self.assertEqual(4, self.gate.depth.value)
+        self.gate.turn_back()
+        self.assertEqual(1, self.gate.depth.value)
+        for _ in range(20):
+            self.gate.depth.ended(0.001)
+        self.assertTrue(self.gate.depth.ended(2 * AHEAD))
+        self.assertEqual(1, self.gate.depth.value)
 
     def test_turn_back(self) -> None:
         """Those that waited too long are given back, and those that run are named."""
