@@ -61,18 +61,27 @@ class KeepQueue:
 
 @attrs.define(slots=True, eq=False)
 class Reply:
-    """C{ok}, with a text."""
+    """
+    C{ok}, with a text.
+
+    @ivar plain: it promises nothing, and need not wait for what stands before it to be kept, only
+        for earlier replies to the same client.
+    """
 
     conn: int
     tag: bytes
     text: bytes = b""
+    plain: bool = False
 
 
 @attrs.define(slots=True, eq=False)
 class Refuse:
+    """C{error}. C{plain} as in L{Reply}."""
+
     conn: int
     tag: bytes
     error: JobdError
+    plain: bool = False
 
 
 @attrs.define(slots=True, eq=False)

@@ -77,6 +77,18 @@ Perform = Callable[[], object]
 """Something else to be done at its place among the actions."""
 
 
+class Settled:
+    """Tells somebody that what stood before it is done."""
+
+    __slots__ = ("_done",)
+
+    def __init__(self, done: Deferred[None]) -> None:
+        self._done = done
+
+    def __call__(self) -> None:
+        self._done.callback(None)
+
+
 class Daemon:
     """
     @param turn: calls a function once the current turn of the reactor is over, as C{callFromThread}.
@@ -111,6 +123,7 @@ class Daemon:
         self._turn, self._broken, self._halted, self._wall = turn, broken, halted, wall
         self._gathered: list[Action | Perform] = []
         self._committing = False
+        self._pausing = False
         self._turning = False
         self._now: Now | None = None
         self._dirty: set[Listener] = set()
@@ -170,14 +183,11 @@ class Daemon:
 
     def settled(self) -> Deferred[None]:
         """
-        Fires once all that has been gathered up to now is kept and done. Fires at once while there is
-        no room to keep anything: nothing of what is gathered then has been promised to anybody.
+        Fires once all that has been gathered up to now is kept and done; sooner while there is no room
+        to keep anything: nothing of what waits then has been promised to anybody.
         """
         done: Deferred[None] = Deferred()
-        if self.full:
-            done.callback(None)
-            return done
-        self.gather([lambda: done.callback(None)])
+        self.gather([Settled(done)])
         return done
 
     def read(self, ask: Callable[[Reader], T]) -> Deferred[T]:
@@ -198,6 +208,8 @@ class Daemon:
     def _end_turn(self) -> None:
         self._turning = False
         self._now = None
+        if self._pausing:
+            self._let_pass()
         if self._committing or not self._gathered:
             return
         gathered, self._gathered = self._gathered, []
@@ -223,6 +235,8 @@ class Daemon:
                 # Tried again with all that has happened since: its jobs would be kept as they are by then,
                 # and what follows from that must not be missing.
                 self._gathered[:0] = [*kept, *rest]
+                self._pausing = True
+                self._let_pass()
                 self.clock.callLater(RETRY_FULL, self._try_again)
             else:
                 known = isinstance(problem, StoreError)
@@ -231,8 +245,27 @@ class Daemon:
         self.store.commit(kept, done)
 
     def _try_again(self) -> None:
-        self._committing = False
+        self._committing = self._pausing = False
         self._end_turn()
+
+    def _let_pass(self) -> None:
+        """There is no room: let out of what has gathered that which promises nothing."""
+        owed: set[int] = set()
+        passed: list[Action | Perform] = []
+        waiting: list[Action | Perform] = []
+        for action in self._gathered:
+            if isinstance(action, Settled):
+                passed.append(action)
+            elif not isinstance(action, (actions.Reply, actions.Refuse)):
+                waiting.append(action)
+            elif action.plain and action.conn not in owed:
+                passed.append(action)
+            else:
+                owed.add(action.conn)
+                waiting.append(action)
+        self._gathered = waiting
+        if passed:
+            self._perform(passed)
 
     def _no_room(self, problem: Full) -> None:
         self.full = True

@@ -285,23 +285,10 @@ class Session(Protocol):
     # Replies: all of them take their turn among the daemon's actions.
 
     def reply(self, request: Request, text: bytes = b"") -> None:
-        if self._answers_at_once:
-            self.answer(wire.ok(request.tag, text))
-            self._let_go()
-        else:
-            self.daemon.gather([actions.Reply(self.conn, request.tag, text)])
+        self.daemon.gather([actions.Reply(self.conn, request.tag, text, plain=True)])
 
     def refuse(self, tag: bytes, problem: JobdError) -> None:
-        if self._answers_at_once:
-            self.answer(wire.error(tag, problem))
-            self._let_go()
-        else:
-            self.daemon.gather([actions.Refuse(self.conn, tag, problem)])
-
-    @property
-    def _answers_at_once(self) -> bool:
-        """Whether what promises nothing need not wait: nothing can be kept for now, and no earlier reply is owed."""
-        return self.daemon.full and self._unanswered == 1
+        self.daemon.gather([actions.Refuse(self.conn, tag, problem, plain=True)])
 
     # Out: what the daemon calls.
 
@@ -320,17 +307,14 @@ class Session(Protocol):
     def flush(self) -> None:
         if self.gone:
             return
-        self._let_go()
-        if self._requests and not self._busy and self._unanswered <= UNANSWERED // 2:
-            self._work()
-
-    def _let_go(self) -> None:
         if not self._blocked and self._out:
             data = b"".join(self._out)
             self._out, self._out_size = [], 0
             self.transport.write(data)
         elif self._out_size > UNREAD:
             self._cut_off()
+        if self._requests and not self._busy and self._unanswered <= UNANSWERED // 2:
+            self._work()
 
     def _cut_off(self) -> None:
         problem = Slow("this client does not read fast enough; connect again and resume with 'watch'")
