@@ -201,6 +201,7 @@ class FieldTests(Cases):
             {"argv": ["a"], "stdin": {"file": "a\0"}},
             {"argv": ["a"], "stdout": "a\0"},
             {"argv": ["a"], "stderr": "a\0"},
+            {"argv": ["a"], "priority": 3, "env": {"A": "b", "C": None}, "cwd": "/a\0"},
         ):
             name = list(job)[-1]
             self.refused(BadValue, f"{name}: holds a NUL character", job)
