@@ -131,11 +131,12 @@ def _may_pickle(session: Session) -> None:
 
 async def retry(session: Session, request: Request) -> None:
     ids = await _ids(session, _selector_only(request))
-    jobs = [spec.parse_job(spec.for_retry(record.spec)) for record in await _ended(session, ids)]
+    records = await _ended(session, ids)
+    jobs = [spec.parse_job(spec.for_retry(record.spec)) for record in records]
     if not jobs:
         raise NoSuchJob("no job that has ended is among those")
     _must_have_room(session)
-    session.daemon.handle(events.Submit(session.conn, request.tag, jobs, tuple(ids)))
+    session.daemon.handle(events.Submit(session.conn, request.tag, jobs, tuple(record.id for record in records)))
 
 
 async def _ended(session: Session, ids: list[int]) -> list[Record]:
@@ -178,7 +179,7 @@ def _named(session: Session, selector: Selector) -> list[int]:
     if not ids:
         first, last = selector.ranges[0]
         raise NoSuchJob(f"there is no job from {first} to {last}")
-    return ids
+    return list(dict.fromkeys(ids))
 
 
 def _one(request: Request, what: str) -> tuple[int, bytes]:
