@@ -510,6 +510,21 @@ TEST("what is no daemon is an error PROTOCOL: garbage, HTTP, long lines, replies
     }
 }
 
+TEST("a reply of megabytes arrives, and a line without an end is given up") {
+    const std::string large(3U << 20, 'x');
+    scripted daemon(welcomed([&](peer& p) {
+        p.expect("show 1");
+        p.ok("\"" + large + "\"");
+        p.expect("submit");
+        p.ok("1");
+        const std::string part(1U << 20, 'y');
+        for (int i = 0; i < 64; ++i) p.say(part);
+    }));
+    client c(to(daemon));
+    EQUAL(large.size(), c.show(1).as_string().size());
+    HOLDS(ERROR_OF(c.submit(jobd::shell("x")).get(20s)).code() == errc::protocol);
+}
+
 TEST("a broken protocol later on ends every wait with an error PROTOCOL") {
     for (const char* lines : {"@ ok 1\n#77 ok 2\n", "@ ok 1\nwhat is this\n", "@ ok 1\n* 1 1 failed {\"exit_code\": []}\n",
                               "@ ok 1-2\n", "@ ok\n", "@ ok x\n"}) {

@@ -113,6 +113,12 @@ class PackageTests(CppTestCase):
         must(["cmake", "--install", folder])
         self.assertEqual([], [path for path in prefix.rglob("*") if path.is_file()])
 
+    def test_fetch_content(self) -> None:
+        """FetchContent takes the whole repository and uses its folder cpp."""
+        declare = "FetchContent_Declare(jobd SOURCE_DIR ${JOBD_REPOSITORY} SOURCE_SUBDIR cpp)"
+        cmake = f"include(FetchContent)\n{declare}\nFetchContent_MakeAvailable(jobd)"
+        self.build_and_run("fetched", cmake, f"-DJOBD_REPOSITORY={ROOT}")
+
     def test_pkg_config(self) -> None:
         """pkg-config knows the version and the flags to compile with."""
         environment = {"PKG_CONFIG_PATH": f"{installed()}/share/pkgconfig"}
