@@ -1,0 +1,105 @@
+"""Hundreds of commands at once cost no thread and no process of ours each, and no time while nothing happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests.daemon import Daemon
+from tests.functional.conversation import Fifo, Talk
+
+COUNT = 500
+
+WINDOW = 10.0
+"""Seconds over which idleness is measured."""
+
+IDLE = 0.001
+"""Of a core: what a daemon with nothing to do may use."""
+
+
+class Sleepers(SynchronousTestCase):
+    """A daemon of the test's own, measured from outside."""
+
+    def setUp(self) -> None:
+        if not sys.platform.startswith("linux"):
+            raise SkipTest("needs /proc")
+        folder = tempfile.TemporaryDirectory(prefix="jobd-test-")
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name).resolve()
+        (self.folder / "state").mkdir(mode=0o700)
+        self.daemon = Daemon(self.folder / "state", "--workers", "2")
+        self.addCleanup(self.daemon.stop)
+        self.daemon.start()
+        self.talk = Talk.unix(self.daemon)
+        self.addCleanup(self.talk.close)
+        # All workers have begun, with what they need.
+        for lane in ("cpu", "cpu", "io"):
+            self.talk.run(call="math:sqrt", args=[2], lane=lane)
+        self.talk.run(argv=["true"])
+
+    def ours(self) -> list[int]:
+        """The daemon and its workers."""
+        return [
+            self.daemon.pid,
+            *(pid for group in self.talk.json("stats")["pool"]["workers"].values() for pid in group),
+        ]
+
+    def threads(self, pids: list[int]) -> int:
+        return sum(len(os.listdir(f"/proc/{pid}/task")) for pid in pids)
+
+    def used(self, pids: list[int]) -> float:
+        """
+        Seconds of processor time that these processes have used: from the scheduler's own account in
+        nanoseconds, for the clock ticks of C{stat} are too coarse.
+        """
+        threads = [path for pid in pids for path in Path(f"/proc/{pid}/task").iterdir()]
+        return sum(int((path / "schedstat").read_text().split()[0]) for path in threads) / 1e9
+
+    def assert_idle(self) -> None:
+        """Measured over some seconds, after what came before has come to rest."""
+        pids = self.ours()
+        # A call worker looks a few times more after its last job before it sleeps.
+        time.sleep(1.0)
+        before = self.used(pids)
+        self.assertGreater(before, 0.05, "this system keeps no such account")
+        begun = time.monotonic()
+        time.sleep(WINDOW)
+        used = (self.used(pids) - before) / (time.monotonic() - begun)
+        self.assertLess(used, IDLE)
+
+    def test_an_idle_daemon(self) -> None:
+        """A daemon that has worked and has nothing to do uses next to no time."""
+        self.talk.ok("submit " + json.dumps([{"call": "math:sqrt", "args": [2]}] * 100))
+        self.talk.events(100)
+        self.assert_idle()
+
+    def test_hundreds_at_once(self) -> None:
+        """
+        Five hundred commands sleep at the same time: there are no more processes and threads of ours than
+        before, nobody polls, and all of them end when they are told to.
+        """
+        gate, told = Fifo(self.folder / "gate"), Fifo(self.folder / "told")
+        self.addCleanup(gate.close)
+        self.addCleanup(told.close)
+        self.talk.ok(f'queue many {{"limit": {COUNT}}}')
+        pids, threads = self.ours(), self.threads(self.ours())
+        script = f"echo x > {told.path}; read x < {gate.path}"
+        job = {"shell": script, "cpus": 0, "queue": "many"}
+        self.talk.ok("submit " + json.dumps([job] * (COUNT + 10)))
+        for _ in range(COUNT):
+            told.wait()
+        shown = self.talk.json("queue many")
+        self.assertEqual((COUNT, 10), (shown["running"], shown["queued"]))
+        self.assertEqual(pids, self.ours())
+        self.assertLess(self.threads(pids), threads + 10)
+        self.assert_idle()
+        for _ in range(COUNT + 10):
+            gate.release()
+        self.assertEqual({"succeeded"}, {event.state for event in self.talk.events(COUNT + 10)})
+        self.assertEqual(pids, self.ours())
