@@ -28,8 +28,8 @@ PROGRAMS = {Lane.COMMAND: "jobd.worker.runner", Lane.CPU: "jobd.worker.call", La
 OVERDUE = 2.0
 """Seconds after a grace period when a worker that did not end its call itself is killed."""
 
-PAUSE = 1.0
-"""Seconds before a worker is started anew that died before it was ready."""
+PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds before a worker is started anew that died before it was ready: the first time, and at most."""
 
 STOP = 30.0
 """Seconds for the workers to end everything when the daemon stops; then they are killed."""
@@ -55,6 +55,7 @@ class ProcessPool:
         self._workers: dict[Lane, list[Worker]] = {lane: [] for lane in Lane}
         self._waiting: dict[Lane, list[Start]] = {lane: [] for lane in Lane}
         self._touched: set[Worker] = set()
+        self._pauses = dict.fromkeys(Lane, PAUSE)
         self._depth = Depth(MOST_CALLS, CALL)
         self._gate = Gate(cpus)
         self._patience: Timer | None = None
@@ -263,10 +264,12 @@ class ProcessPool:
             status=worker.status,
         )
         if worker.ready:
+            self._pauses[lane] = PAUSE
             self._spawn(lane)
         else:
             # What is started meanwhile waits for it.
-            self._after(PAUSE, self._spawn, lane)
+            self._after(self._pauses[lane], self._spawn, lane)
+            self._pauses[lane] = min(LONGEST_PAUSE, 2 * self._pauses[lane])
 
     def _check_stopped(self) -> None:
         if not any(self._workers.values()) and not self._gone.called:
