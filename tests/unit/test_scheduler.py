@@ -284,6 +284,13 @@ class DepthTests(TestCase):
         bench.handle(events.Long(1, 1))
         self.assertEqual(0, bench.scheduler.places.used)
 
+    def test_long_and_wide(self) -> None:
+        """A long call that takes two places keeps them."""
+        bench = Bench(cpus=2)
+        bench.submit(call(cpus=2))
+        bench.handle(events.Long(1, 1))
+        self.assertEqual(2 * UNIT, bench.scheduler.places.used)
+
     def test_capacity(self) -> None:
         """More places let more start at once; fewer end nothing, but nothing more starts until there is room."""
         bench = Bench(cpus=1)

@@ -183,12 +183,13 @@ class ReturnedTests(TestCase):
         self.assertEqual([], bench.advance(1))
 
     def test_paused(self) -> None:
-        """It waits in its queue if that was paused meanwhile."""
+        """It waits in its queue if that was paused meanwhile, and no timeout runs there."""
         bench = Bench()
-        bench.one()
+        bench.one(timeout=10)
         bench.pause("default")
         bench.give_back(1)
         self.assertEqual((["queued"], 0), (bench.states(1), bench.scheduler.places.used))
+        self.assertEqual([], bench.advance(10))
 
 
 class TimeoutTests(TestCase):
