@@ -212,6 +212,7 @@ class DelayTests(TestCase):
         """The time of a cancelled job means nothing any more."""
         bench = Bench()
         bench.one(delay=10)
-        bench.cancel(1)
+        (kept,) = of(Update, bench.cancel(1))
+        self.assertIsNone(kept.job.due)
         self.assertIsNone(bench.scheduler.next_deadline())
         self.assertEqual([], bench.advance(10))
