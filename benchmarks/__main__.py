@@ -68,12 +68,14 @@ def _rounds(text: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks asked for; return the exit status."""
     options = _options(arguments)
-    progress = Progress(1 + runner.steps(options.works, options.rounds))
+    lacking = {work.name: reason for work in options.works if (reason := work.lacking())}
+    works = [work for work in options.works if work.name not in lacking]
+    progress = Progress(1 + runner.steps(works, options.rounds))
     rows: list[runner.Row] = []
     try:
         progress.tell("the machine")
         found = machine.look(options.quick)
-        for work in options.works:
+        for work in works:
             jobs = work.quick_jobs if options.quick else work.jobs
             rows += runner.run(work, options.rounds, jobs, progress.tell)
     except Trouble as problem:
@@ -81,9 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"benchmarks: {problem}", file=sys.stderr)
         return 1
     progress.clear()
-    print("\n".join([*report.machine_lines(found), "", *report.table_lines(rows)]))
+    print("\n".join([*report.machine_lines(found), "", *report.table_lines(rows), *report.lacking_lines(lacking)]))
     if options.json:
-        text = json.dumps(report.as_json(found, options.rounds, options.quick, rows), indent=1)
+        text = json.dumps(report.as_json(found, options.rounds, options.quick, rows, lacking), indent=1)
         options.json.write_text(text + "\n", encoding="utf-8")
     return 0
 

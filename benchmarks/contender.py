@@ -9,14 +9,17 @@ L{Contender} that names it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Generic, TypeAlias, TypeVar
 
 import attrs
 
 Measure: TypeAlias = Callable[[int], Sequence[float]]
 """Do so many jobs, all of them, and give a figure for each metric of the work."""
+
+
+Held = TypeVar("Held")
 
 
 class Unavailable(Exception):
@@ -38,6 +41,30 @@ class Contender:
     name: str
     promises: str
     ready: Callable[[], AbstractContextManager[Measure]]
+
+
+class Shared(Generic[Held]):
+    """
+    What several contenders of a work use together. The one that is ready first
+    makes it and ends it: contenders end in the opposite order.
+    """
+
+    def __init__(self, make: Callable[[], AbstractContextManager[Held]]) -> None:
+        self._make = make
+        self._held: list[Held] = []
+
+    @contextmanager
+    def ready(self) -> Iterator[Held]:
+        """It, made if it is not there."""
+        if self._held:
+            yield self._held[0]
+            return
+        with self._make() as held:
+            self._held.append(held)
+            try:
+                yield held
+            finally:
+                self._held.clear()
 
 
 @attrs.frozen
@@ -67,6 +94,7 @@ class Work:
 
     @ivar jobs: in one round; enough to take all sides more than a second.
     @ivar quick_jobs: the same when it is only to be seen that all works.
+    @ivar lacking: says what it needs and this machine does not have; empty if it has all.
     """
 
     name: str
@@ -76,6 +104,7 @@ class Work:
     quick_jobs: int
     ours: Contender
     peers: tuple[Contender, ...]
+    lacking: Callable[[], str] = lambda: ""
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

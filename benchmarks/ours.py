@@ -35,11 +35,15 @@ def command(true: str, cwd: str, number: int) -> bytes:
     return f"submit {json.dumps({'argv': [true, str(number)], 'cwd': cwd})}\n".encode()
 
 
+def options(durability: str) -> tuple[str, ...]:
+    """Of each daemon that is measured."""
+    return "--workers", str(usable_cores()), "--durability", durability
+
+
 @contextmanager
 def client(durability: str) -> Iterator[socket.socket]:
     """A connection to a new daemon."""
-    options = ("--workers", str(usable_cores()), "--durability", durability)
-    with running_daemon(*options) as daemon, connected(daemon) as sock:
+    with running_daemon(*options(durability)) as daemon, connected(daemon) as sock:
         yield sock
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -48,13 +48,24 @@ def table_lines(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def as_json(machine: Machine, rounds: int, quick: bool, rows: Sequence[Row]) -> dict[str, Any]:
-    """Everything, with the figures of each round."""
+def lacking_lines(lacking: Mapping[str, str]) -> list[str]:
+    """Works that were left out, those for the same reason in one line."""
+    reasons: dict[str, list[str]] = {}
+    for work, reason in lacking.items():
+        reasons.setdefault(reason, []).append(work)
+    return [f"left out: {', '.join(works)}: {reason}" for reason, works in reasons.items()]
+
+
+def as_json(
+    machine: Machine, rounds: int, quick: bool, rows: Sequence[Row], lacking: Mapping[str, str]
+) -> dict[str, Any]:
+    """Everything, with the figures of each round; C{lacking}: works that were left out, and why."""
     return {
         "machine": attrs.asdict(machine),
         "rounds": rounds,
         "quick": quick,
         "rows": [_row_as_json(row, quick) for row in rows],
+        "left_out": dict(lacking),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import ours
+from benchmarks import compiled, ours
 from benchmarks.contender import RATE, TIMES, Work
 from benchmarks.peers.executor import EXECUTOR_SUBMIT
 from benchmarks.peers.pool import POOL_MAP
@@ -17,6 +17,17 @@ WORKS = (
     Work("commands", "commands that do nothing", RATE, 3_000, 100, ours.COMMANDS, (XARGS,)),
     Work("latency-durable", _LATENCY, TIMES, 500, 100, ours.latency("commit"), (EXECUTOR_SUBMIT,)),
     Work("latency-memory", _LATENCY, TIMES, 6_000, 100, ours.latency("memory"), (EXECUTOR_SUBMIT,)),
+    Work(
+        "cpp-pipelined",
+        f"{_CALLS}, each sent before the last is answered",
+        compiled.RATE_AND_SHARE,
+        60_000,
+        400,
+        compiled.POSTED,
+        (compiled.FLOODED,),
+        compiled.lacking,
+    ),
+    Work("cpp-latency", _LATENCY, TIMES, 6_000, 100, compiled.LIBRARY, (compiled.BARE,), compiled.lacking),
 )
 
 
