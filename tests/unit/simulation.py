@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 from hypothesis import HealthCheck, seed, settings
@@ -28,9 +28,10 @@ START = 1_800_000_000.0
 
 A = TypeVar("A")
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
-def bounded(examples: int, steps: int = 50) -> settings:
+def repeatable(examples: int, steps: int = 50) -> settings:
     """
     The same examples in every run. With C{JOBD_TEST_SEED} in the environment they are others: those of that
     seed, or, if it is C{random}, new ones each time, and Hypothesis prints how to have a failure again.
@@ -46,10 +47,15 @@ def bounded(examples: int, steps: int = 50) -> settings:
     )
 
 
-def seeded(test: Callable[..., T]) -> Callable[..., T]:
+def seeded(test: Callable[P, T]) -> Callable[P, T]:
     """Give a random test the seed from C{JOBD_TEST_SEED}, if there is one."""
     number = os.environ.get("JOBD_TEST_SEED", "random")
     return test if number == "random" else seed(int(number))(test)
+
+
+def bounded(examples: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A random test with L{repeatable} examples, so many of them."""
+    return lambda test: seeded(repeatable(examples)(test))
 
 
 def job(**fields: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from jobd.scheduler import Scheduler
 from jobd.store import Pruned
 
 from .simulated import SimulatedDaemon
-from .simulation import Steps, bounded, of, picture, seeded
+from .simulation import Steps, of, picture, repeatable, seeded
 
 QUEUES = ("default", "a", "b")
 GROUPS = ("g", "h")
@@ -296,7 +296,7 @@ class Machine(RuleBasedStateMachine):
 
 @seeded
 def run(machine: type[Machine]) -> None:
-    run_state_machine_as_test(machine, settings=bounded(300, 60))
+    run_state_machine_as_test(machine, settings=repeatable(300, 60))
 
 
 class MachineTests(TestCase):
