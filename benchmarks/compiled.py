@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import process_time
@@ -129,12 +130,22 @@ def _posted() -> Iterator[Measure]:
         yield measure
 
 
+def _keyed(number: int) -> bytes:
+    """The same call as the library submits it, but for the tag."""
+    return b'submit {"call": "benchmarks.nothing:nothing", "args": [%d], "key": "%s.%d"}\n' % (
+        number,
+        b"0" * 24,
+        number,
+    )
+
+
 @contextmanager
-def _flooded() -> Iterator[Measure]:
+def _flooded(request: Callable[[int], bytes]) -> Iterator[Measure]:
     with _daemon.ready() as daemon, connected(daemon) as sock:
+        numbers = itertools.count()
 
         def measure(jobs: int) -> tuple[float, float]:
-            requests = [call(number) for number in range(jobs)]
+            requests = [request(number) for number in itertools.islice(numbers, jobs)]
             before, own = processor(daemon.pid), process_time()
             seconds = flood(sock, requests)
             own = process_time() - own
@@ -191,7 +202,12 @@ FLOODED = Contender(
     "raw Python client",
     "the client of the other works: lines written before the clock starts, at most 2,000 under way, "
     "answers counted and not decoded",
-    _flooded,
+    functools.partial(_flooded, call),
+)
+FLOODED_KEYED = Contender(
+    "the same, with keys",
+    "lines as long as the library's, each with a key that the daemon has to know again",
+    functools.partial(_flooded, _keyed),
 )
 LIBRARY = Contender(
     "C++ client",

@@ -24,7 +24,7 @@ WORKS = (
         60_000,
         400,
         compiled.POSTED,
-        (compiled.FLOODED,),
+        (compiled.FLOODED, compiled.FLOODED_KEYED),
         compiled.lacking,
     ),
     Work("cpp-latency", _LATENCY, TIMES, 6_000, 100, compiled.LIBRARY, (compiled.BARE,), compiled.lacking),

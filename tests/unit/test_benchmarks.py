@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
 from benchmarks import runner
 from benchmarks.client import Tally
-from benchmarks.contender import RATE, TIMES, Contender, Measure, Trouble, Unavailable, Work, percentile, times
-from benchmarks.report import table_lines
+from benchmarks.compiled import processor
+from benchmarks.contender import RATE, TIMES, Contender, Measure, Shared, Trouble, Unavailable, Work, percentile, times
+from benchmarks.report import lacking_lines, table_lines
 from benchmarks.works import WORKS, named
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """What C{make bench} runs, with these arguments."""
+def run_benchmarks(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """What C{make bench} runs, with these arguments, and variables on top of this process's own."""
     command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300, check=False)
+    whole = {**os.environ, **(environment or {})}
+    return subprocess.run(command, cwd=ROOT, env=whole, capture_output=True, encoding="utf-8", timeout=300, check=False)
 
 
 class WholeRunTests(TestCase):
@@ -37,7 +41,9 @@ class WholeRunTests(TestCase):
         done = run_benchmarks("--quick", "--json", str(path))
         self.assertEqual((0, ""), (done.returncode, done.stderr))
         report = json.loads(path.read_text(encoding="utf-8"))
-        expected = [(w.name, m.name, p.name) for w in WORKS for p in w.peers for m in w.metrics]
+        here = [work for work in WORKS if not work.lacking()]
+        expected = [(w.name, m.name, p.name) for w in here for p in w.peers for m in w.metrics]
+        self.assertEqual({work.name for work in WORKS if work.lacking()}, set(report["left_out"]))
         self.assertEqual(expected, [(row["work"], row["metric"], row["peer"]["name"]) for row in report["rows"]])
         for row in report["rows"]:
             self.assertIsNone(row["missing"])
@@ -58,6 +64,16 @@ class WholeRunTests(TestCase):
         done = run_benchmarks("speed")
         self.assertEqual(2, done.returncode)
         self.assertIn("there is no work 'speed'; there is calls-durable, ", done.stderr)
+
+    def test_no_compiler(self) -> None:
+        """Where no C++ program can be built, one line says so, its rows are left out, and the run is a good one."""
+        path = Path(self.mktemp()).resolve()
+        arguments = ("--quick", "--rounds", "1", "--json", str(path), "cpp")
+        done = run_benchmarks(*arguments, environment={"CXX": "no-such-compiler"})
+        self.assertEqual((0, ""), (done.returncode, done.stderr))
+        self.assertRegex(done.stdout.splitlines()[-1], r"^left out: cpp-pipelined, cpp-latency: .*C\+\+")
+        report = json.loads(path.read_text(encoding="utf-8"))
+        self.assertEqual(([], ["cpp-pipelined", "cpp-latency"]), (report["rows"], list(report["left_out"])))
 
 
 class Scripted:
@@ -123,6 +139,27 @@ class RunnerTests(TestCase):
         self.assertEqual([("it is not installed", []), ("", [2.0])], [(row.missing, row.ratios) for row in rows])
         self.assertIn("    no comparison with absent: it is not installed", table_lines(rows))
 
+    def test_shared(self) -> None:
+        """What two contenders share is there once, until both have ended, and made anew for the next two."""
+        seen: list[str] = []
+
+        @contextlib.contextmanager
+        def make() -> Iterator[str]:
+            seen.append("made")
+            yield "it"
+            seen.append("ended")
+
+        shared = Shared(make)
+        for _ in range(2):
+            with shared.ready() as one, shared.ready() as other:
+                seen.append(one + other)
+        self.assertEqual(["made", "itit", "ended"] * 2, seen)
+
+    def test_left_out(self) -> None:
+        """Works left out for the same reason share a line, in which all of them are named."""
+        lines = lacking_lines({"a": "no x", "b": "no y", "c": "no x"})
+        self.assertEqual(["left out: a, c: no x", "left out: b: no y"], lines)
+
     def test_names(self) -> None:
         """Works are chosen by how their names begin, and stay in their order."""
         self.assertEqual(["calls-durable", "calls-memory", "commands"], [w.name for w in named(["comm", "calls"])])
@@ -134,6 +171,19 @@ class RunnerTests(TestCase):
         hundred = [number / 1e6 for number in range(100, 0, -1)]
         self.assertEqual([50, 99], [round(figure) for figure in times(hundred)])
         self.assertEqual([7, 7], [percentile([7], 0), percentile([7], 99)])
+
+
+class ProcessorTests(TestCase):
+    """What tells how much processor time a daemon has had."""
+
+    def test_grows(self) -> None:
+        """It is that of all threads of the process named, and grows by what this one uses."""
+        if sys.platform != "linux":
+            raise SkipTest("read from /proc")
+        before, began = processor(os.getpid()), time.thread_time()
+        while time.thread_time() - began < 0.05:
+            pass
+        self.assertGreater(processor(os.getpid()) - before, 0.04)
 
 
 class TallyTests(TestCase):
