@@ -11,17 +11,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct stream : std::streambuf {  // what std::getline reads from
-    explicit stream(int from) : handle(from) {}
-    int underflow() override {
-        const auto count = read(handle, buffer, sizeof buffer);
-        setg(buffer, buffer, buffer + (count > 0 ? count : 0));
-        return count > 0 ? traits_type::to_int_type(*buffer) : traits_type::eof();
-    }
-    int handle;
-    char buffer[4096];
-};
-
 int main(int argc, char** argv) {
     const std::string url = std::getenv("JOBD_URL");  // jobd://host:port
     const std::size_t colon = url.rfind(':');
@@ -36,10 +25,9 @@ int main(int argc, char** argv) {
     if (write(handle, requests.data(), requests.size()) < 0) return 125;
     shutdown(handle, SHUT_WR);  // what is still to come comes, then the daemon closes
 
-    stream from_daemon(handle);
-    std::istream lines(&from_daemon);
+    dup2(handle, STDIN_FILENO);  // so that std::cin is what the daemon says, each line as it comes
     int succeeded = 0;
-    for (std::string line; std::getline(lines, line);) {
+    for (std::string line; std::getline(std::cin, line);) {
         std::string word, cursor, job, state;
         std::istringstream(line) >> word >> cursor >> job >> state;
         if (word == "error") std::cerr << "client: " << line << '\n';
