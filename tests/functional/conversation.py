@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import ssl
+import sys
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,8 @@ class Talk:
     @classmethod
     def unix(cls, daemon: Daemon) -> Talk:
         """Over the daemon's Unix socket."""
+        if sys.platform == "win32":
+            raise AssertionError("there are no Unix sockets here")
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(str(daemon.socket_path))
         return cls(sock)
@@ -163,11 +166,10 @@ class Fifo:
     """A named pipe between a test and a command: each can wait for the other, with no clock."""
 
     def __init__(self, path: Path) -> None:
-        os.mkfifo(path)
         self.path = path
-        # For both, so that opening it waits for nobody.
-        self._handle = os.open(path, os.O_RDWR)
         self._buffer = b""
+        # For both, so that opening it waits for nobody.
+        self._handle = _make_fifo(path)
 
     def wait(self) -> str:
         """The next line that a command writes."""
@@ -185,3 +187,10 @@ class Fifo:
 
     def close(self) -> None:
         os.close(self._handle)
+
+
+def _make_fifo(path: Path) -> int:
+    if sys.platform == "win32":
+        raise AssertionError("there are no named pipes here")
+    os.mkfifo(path)
+    return os.open(path, os.O_RDWR)

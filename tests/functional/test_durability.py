@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import sqlite3
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,8 @@ class Killed(Restarts):
 
     def test_old_processes(self) -> None:
         """The workers of a daemon that was killed end by themselves, and what they ran with them."""
+        if sys.platform != "linux":
+            raise SkipTest("needs pidfd")
         told = self.fifo("told")
         talk = self.begin()
         talk.submit(shell=f"echo $$ > {told.path}; sleep 1000", cpus=0)
@@ -367,7 +370,11 @@ class Kept(Restarts):
     def test_no_room(self) -> None:
         """A disk that is full is an error that says so, for new jobs; the daemon goes on once there is room."""
         state = self.folder / "state"
-        if os.geteuid() or os.system(f"mount -t tmpfs -o size=8m,mode=700 tmpfs {state} 2>/dev/null"):
+        if (
+            sys.platform == "win32"
+            or os.geteuid()
+            or os.system(f"mount -t tmpfs -o size=8m,mode=700 tmpfs {state} 2>/dev/null")
+        ):
             raise SkipTest("needs a small file system, which only root can mount")
         self.addCleanup(os.system, f"umount {state}")
         talk = self.begin()

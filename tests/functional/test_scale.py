@@ -27,8 +27,7 @@ class Sleepers(SynchronousTestCase):
     """A daemon of the test's own, measured from outside."""
 
     def setUp(self) -> None:
-        if not sys.platform.startswith("linux"):
-            raise SkipTest("needs /proc")
+        self.need_proc()
         folder = tempfile.TemporaryDirectory(prefix="jobd-test-")
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name).resolve()
@@ -42,6 +41,10 @@ class Sleepers(SynchronousTestCase):
         for lane in ("cpu", "cpu", "io"):
             self.talk.run(call="math:sqrt", args=[2], lane=lane)
         self.talk.run(argv=["true"])
+
+    def need_proc(self) -> None:
+        if sys.platform != "linux":
+            raise SkipTest("needs /proc")
 
     def ours(self) -> list[int]:
         """The daemon and its workers."""

@@ -63,7 +63,7 @@ class Starting(SynchronousTestCase):
             lines = [line for line in (done.stdout + done.stderr).splitlines() if not _is_log(line) or "jobd: " in line]
             self.assertEqual(1, len(lines), (name, done.stdout, done.stderr))
             self.assertIn("jobd: ", lines[0])
-            self.assertNotIn(done.returncode, (0, -signal.SIGKILL), name)
+            self.assertNotIn(done.returncode, (0, -9), name)
             self.assertNotIn("Traceback", done.stdout + done.stderr)
             said = lines[0].partition("jobd: ")[2]
         return said
@@ -205,6 +205,8 @@ class Defaults(Starting):
         return ["--listen", f"unix:{self.folder}/run/jobd.sock", "--listen", "tcp:0:interface=127.0.0.1"]
 
     def check(self, front: str, user: int | None = None) -> None:
+        if sys.platform == "win32":
+            raise SkipTest("there are no Unix sockets")
         runtime = self.folder / "runtime"
         runtime.mkdir(mode=0o700)
         if user is not None:
@@ -241,7 +243,7 @@ class Defaults(Starting):
 
     def test_unprivileged(self) -> None:
         """It works for a user without any privilege."""
-        if os.geteuid():
+        if sys.platform == "win32" or os.geteuid():
             raise SkipTest("all tests run without privileges")
         if not shutil.which("setpriv"):
             raise SkipTest("needs setpriv")
@@ -278,6 +280,8 @@ class Defaults(Starting):
 
     def test_detached(self) -> None:
         """twistd without -n detaches, and is stopped by its pid file; nothing of it was live before it forked."""
+        if sys.platform != "linux":
+            raise SkipTest("needs pidfd")
         self.state.mkdir(mode=0o700)
         listen = f"unix:{self.state}/jobd.sock"
         pidfile = self.folder / "twistd.pid"
@@ -300,6 +304,3 @@ class Defaults(Starting):
             signal.pidfd_send_signal(handle, signal.SIGTERM)
             select.select([handle], [], [], PATIENCE)
         self.assertFalse(pidfile.exists())
-
-    if not sys.platform.startswith("linux"):
-        test_detached.skip = "needs pidfd"  # type: ignore[attr-defined]

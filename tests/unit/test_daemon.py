@@ -151,6 +151,21 @@ class NoRoom(SynchronousTestCase):
         self.assertIn("error NO_SUCH_JOB", other.ask("show 9"))
         self.assertEqual([], self.client.take())
 
+    def test_what_came_before_it_was_known(self) -> None:
+        """So is a request that came while the store was still trying."""
+        other, third = self.daemon.connect(), self.daemon.connect()
+        self.client.send("run make")
+        other.send("ping x", "list", "ping y")
+        third.send("run make", "ping z")
+        self.refuse()
+        self.assertEqual(["ok x", 'ok {"jobs":[],"more":false}', "ok y"], other.take())
+        self.assertEqual(([], []), (self.client.take(), third.take()))
+        self.daemon.advance(RETRY_FULL)
+        third.send("ping z")
+        self.assertEqual([], third.take())
+        self.release()
+        self.assertEqual([["ok 1"], ["ok 2", "ok z", "ok z"]], [self.client.take(), third.take()])
+
     def test_replies_stay_in_order(self) -> None:
         """Behind a request that waits for room even a ping waits."""
         self.client.send("run make")

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
 from jobd import listening
 from jobd.errors import UsageError
@@ -112,6 +112,8 @@ class ListenTests(TestCase):
 
     def test_a_dead_daemons_socket(self) -> None:
         """A socket that a dead daemon has left is replaced."""
+        if sys.platform == "win32":
+            raise SkipTest("there are no Unix sockets")
         path = self.socket_path()
         dead = socket.socket(socket.AF_UNIX)
         dead.bind(str(path))
@@ -122,6 +124,8 @@ class ListenTests(TestCase):
 
     def test_another_daemon(self) -> None:
         """A socket that somebody listens on is left alone."""
+        if sys.platform == "win32":
+            raise SkipTest("there are no Unix sockets")
         path = self.socket_path()
         with socket.socket(socket.AF_UNIX) as other:
             other.bind(str(path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
 else:
     # A suite is no test case: the classes that inherit it are.
     Claims = object
+
+KILL = 9
+"""The signal's number, on every system that has it."""
 
 TRUE = {"argv": ["true"], "cwd": "/"}
 FAIL = {"shell": "exit 3", "cwd": "/"}
@@ -315,7 +317,7 @@ class ProcessPoolTests(PoolClaims, TestCase):
 
     async def test_a_worker_that_dies_in_a_call(self) -> None:
         """The call that ran in it is lost, with the signal; others are untouched; another worker takes its place."""
-        self.begin({"call": "os:kill", "args": [0, int(signal.SIGKILL)], "cwd": "/"}, 1)
+        self.begin({"call": "os:kill", "args": [0, KILL], "cwd": "/"}, 1)
         state, outcome = await self.finish_of(1)
         self.assertEqual((State.LOST, "SIGKILL", 1), (state, outcome["signal"], outcome["attempt"]))
         self.assertIn("killed by SIGKILL", outcome["error"])
@@ -382,13 +384,13 @@ class ProcessPoolTests(PoolClaims, TestCase):
         await self.finish_of(3)
         (runner,) = self.workers(Lane.COMMAND)
         left = _children(runner)
-        os.kill(runner, signal.SIGKILL)
+        os.kill(runner, KILL)
         for job_id in (1, 2):
             self.assertEqual(State.LOST, (await self.finish_of(job_id))[0])
         self.begin(TRUE, 4)
         self.assertEqual(State.SUCCEEDED, (await self.finish_of(4))[0])
         for pid in left:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, KILL)
 
     async def test_output(self) -> None:
         """What a job writes stands in its own files, and a running call's is where the pool says."""
