@@ -1,0 +1,226 @@
+"""What the pool makes of workers that misbehave: programs in a script, no processes, a clock that the test moves."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from jobd.actions import Kill, Start
+from jobd.events import Capacity, Finished, Returned
+from jobd.job import Lane
+from jobd.pool import Report
+from jobd.pool.processes import OVERDUE, PAUSE, STOP, ProcessPool
+from jobd.pool.worker import DRAIN, Worker
+
+
+class Program:
+    """A worker's process, as its transport shows it: it does what the test says."""
+
+    pid = None
+
+    def __init__(self, worker: Worker, arguments: list[str]) -> None:
+        self.worker = worker
+        self.lane = worker.lane
+        self.arguments = arguments
+        self.read = b""
+        self.input_closed = False
+        self.signals: list[str] = []
+        self.pipes_closed = False
+
+    def write(self, data: bytes) -> None:
+        self.read += data
+
+    def closeStdin(self) -> None:
+        self.input_closed = True
+
+    def signalProcess(self, name: str) -> None:
+        self.signals.append(name)
+
+    def loseConnection(self) -> None:
+        self.pipes_closed = True
+
+    def say(self, text: str) -> None:
+        self.worker.outReceived(text.encode())
+
+    def exit(self, code: int = 0, number: int | None = None, pipes: bool = True) -> None:
+        """The process ends; its pipes too, unless something that it has left holds them."""
+        problem = ProcessTerminated(code, number, None) if code or number else ProcessDone(None)
+        reason = Failure(problem)
+        self.worker.processExited(reason)
+        if pipes:
+            self.worker.processEnded(reason)
+
+
+class Programs:
+    """The part of a reactor that starts processes."""
+
+    def __init__(self) -> None:
+        self.all: list[Program] = []
+
+    def spawnProcess(self, worker: Worker, program: str, arguments: list[str], env: object) -> None:
+        started = Program(worker, arguments)
+        self.all.append(started)
+        worker.makeConnection(started)
+
+    def of(self, lane: Lane) -> list[Program]:
+        return [program for program in self.all if program.lane is lane]
+
+
+class Misbehaviour(SynchronousTestCase):
+    """A pool with one place."""
+
+    def setUp(self) -> None:
+        self.programs = Programs()
+        self.clock = Clock()
+        self.reports: list[Report] = []
+        self.told: list[tuple[int, int, bytes]] = []
+        self.pool = ProcessPool(self.programs, self.clock, 1, self.mktemp(), {"A": "b"})  # type: ignore[arg-type]
+        self.pool.open(self.reports.append, lambda *said: self.told.append(said))
+        self.reports.clear()
+
+    def start(self, job_id: int, lane: Lane = Lane.CPU) -> None:
+        self.pool.start(Start(job_id, 1, lane, b"{}"))
+        self.pool.flush()
+
+    def newest(self, lane: Lane = Lane.CPU) -> Program:
+        return self.programs.of(lane)[-1]
+
+    def ends(self) -> list[tuple[int, str]]:
+        """Reports in short, those of capacity left out."""
+        found = []
+        for report in self.reports:
+            if isinstance(report, Finished):
+                found.append((report.job_id, report.state.word))
+            elif isinstance(report, Returned):
+                found.append((report.job_id, "returned"))
+        return found
+
+    def outcome(self) -> dict[str, Any]:
+        (report,) = [report for report in self.reports if isinstance(report, Finished)]
+        outcome: dict[str, Any] = json.loads(report.outcome)
+        return outcome
+
+    def test_lines_in_any_pieces(self) -> None:
+        """A worker's lines are read however they are cut."""
+        self.start(7)
+        for character in 'H 1\nD 7 1 succeeded 0.5 {"exit_code": 0}\n':
+            self.newest().say(character)
+        self.assertEqual([(7, "succeeded")], self.ends())
+        self.assertEqual(b"S 7 1 {}\n", self.newest().read)
+
+    def test_nonsense(self) -> None:
+        """A line that a worker should not have said is logged, and the others count."""
+        self.start(7)
+        self.newest().say("H 1\nX\nD 7\nD 99 1 succeeded 0.1 {}\nD 7 1 maybe 0.1 {}\nR x y\n\nP 7 1 {}\nL a line\n")
+        self.assertEqual(([], [(7, 1, b"{}")]), (self.ends(), self.told))
+
+    def test_dies_before_it_is_ready(self) -> None:
+        """A worker that dies before it was ready costs no attempt; another is started, after a pause."""
+        self.start(7)
+        self.newest().exit(1)
+        self.assertEqual(([(7, "returned")], 1), (self.ends(), len(self.programs.of(Lane.CPU))))
+        self.start(8)
+        self.clock.advance(PAUSE - 0.1)
+        self.assertEqual(1, len(self.programs.of(Lane.CPU)))
+        self.clock.advance(0.1)
+        self.assertEqual((2, b"S 8 1 {}\n"), (len(self.programs.of(Lane.CPU)), self.newest().read))
+
+    def test_killed_while_it_waits_for_a_worker(self) -> None:
+        """What waits for a worker and is killed is handed back."""
+        self.newest().exit(1)
+        self.start(7)
+        self.pool.kill(Kill(7, 1, Lane.CPU, 5.0))
+        self.assertEqual([(7, "returned")], self.ends())
+        self.clock.advance(PAUSE)
+        self.assertEqual(b"", self.newest().read)
+
+    def test_dies_at_work(self) -> None:
+        """Of calls given to a worker that dies the first is lost, the others come back; another takes its place."""
+        for job_id in (7, 8, 9):
+            self.start(job_id)
+        self.newest().say('H 1\nD 7 1 succeeded 0.1 {"exit_code": 0}\n')
+        self.reports.clear()
+        self.newest().exit(0, 9)
+        self.assertEqual([(8, "lost"), (9, "returned")], self.ends())
+        self.assertEqual("its worker was killed by SIGKILL", self.outcome()["error"])
+        self.assertEqual(2, len(self.programs.of(Lane.CPU)))
+
+    def test_the_runner_dies(self) -> None:
+        """Of commands all that had begun are lost."""
+        pool = ProcessPool(self.programs, self.clock, 2, self.mktemp(), {})  # type: ignore[arg-type]
+        pool.open(self.reports.append, lambda *said: None)
+        for job_id in (7, 8):
+            pool.start(Start(job_id, 1, Lane.COMMAND, b"{}"))
+        pool.flush()
+        self.newest(Lane.COMMAND).say("H 1\n")
+        self.newest(Lane.COMMAND).exit(3)
+        self.assertEqual([(7, "lost"), (8, "lost")], self.ends())
+
+    def test_something_holds_its_pipes(self) -> None:
+        """A worker that has exited is given up soon, though something it left holds its pipes open."""
+        self.start(7)
+        self.newest().say("H 1\n")
+        program = self.newest()
+        program.exit(1, pipes=False)
+        self.assertEqual([], self.ends())
+        self.clock.advance(DRAIN)
+        self.assertEqual(([(7, "lost")], True), (self.ends(), program.pipes_closed))
+
+    def test_overdue(self) -> None:
+        """A call that does not end within its grace is ended with its worker, unless another one runs there by then."""
+        for job_id in (7, 8):
+            self.start(job_id)
+        self.newest().say("H 1\n")
+        self.pool.kill(Kill(8, 1, Lane.CPU, 5.0))
+        self.pool.kill(Kill(7, 1, Lane.CPU, 5.0))
+        self.pool.flush()
+        self.assertTrue(self.newest().read.endswith(b"C 8 1 5.000000\nC 7 1 5.000000\n"))
+        self.newest().say('D 7 1 failed 0.1 {"exit_code": 1}\nR 8 1\n')
+        self.clock.advance(5.0 + OVERDUE)
+        self.assertEqual([], self.newest().signals)
+        self.start(9)
+        self.pool.kill(Kill(9, 1, Lane.CPU, 5.0))
+        self.clock.advance(5.0 + OVERDUE)
+        self.assertEqual(["KILL"], self.newest().signals)
+
+    def test_closing(self) -> None:
+        """
+        When the pool is closed, workers get the end of their input, and a running call's is killed; what
+        does not end is killed in the end.
+        """
+        self.start(7)
+        self.start(8, Lane.IO)
+        self.newest().say("H 1\n")
+        closed = self.pool.close()
+        assert isinstance(closed, Deferred)
+        self.assertEqual([True] * 3, [program.input_closed for program in self.programs.all])
+        self.assertEqual(([], ["KILL"]), (self.newest(Lane.IO).signals, self.newest().signals))
+        self.newest().exit(0, 9)
+        self.newest(Lane.COMMAND).exit()
+        self.assertNoResult(closed)
+        self.clock.advance(STOP)
+        self.assertEqual(["KILL"], self.newest(Lane.IO).signals)
+        self.newest(Lane.IO).exit(0, 9)
+        self.successResultOf(closed)
+        self.assertEqual([(7, "returned"), (8, "returned")], self.ends())
+        self.assertEqual(([], 3), (self.clock.getDelayedCalls(), len(self.programs.all)))
+
+    def test_what_ends_while_closing(self) -> None:
+        """What succeeds while the pool is being closed has succeeded; what does not is handed back."""
+        for job_id in (7, 8):
+            self.start(job_id, Lane.IO)
+        self.pool.close()
+        self.newest(Lane.IO).say('D 7 1 succeeded 0.1 {"exit_code": 0}\nD 8 1 failed 0.1 {"exit_code": 1}\n')
+        self.assertEqual([(7, "succeeded"), (8, "returned")], self.ends())
+
+    def test_programs(self) -> None:
+        """Each worker is told where the output goes."""
+        for program in self.programs.all:
+            self.assertEqual("--output", program.arguments[-2])
+        self.assertEqual([], [report for report in self.reports if not isinstance(report, Capacity)])
