@@ -229,8 +229,8 @@ TEST("every finish is called back once, and the callback may use the client") {
         p.finish(2, 2);
         p.linger();
     }));
-    client c(to(daemon));
     std::vector<std::uint64_t> seen;
+    client c(to(daemon));
     c.on_finish([&](const jobd::result& result) {
         seen.push_back(result.id);
         if (result.id == 1) c.submit(jobd::shell("next"));
@@ -288,8 +288,8 @@ TEST("after a lost connection outstanding jobs are waited for again and no finis
                          p.finish(4, 4);
                          p.linger();
                      })});
-    client c(to(daemon));
     std::map<std::uint64_t, int> seen;
+    client c(to(daemon));
     c.on_finish([&](const jobd::result& result) { ++seen[result.id]; });
     std::vector<jobd::job> jobs;
     for (int i = 0; i < 4; ++i) jobs.push_back(c.post(jobd::shell("x")));
@@ -387,8 +387,8 @@ TEST("a daemon that does not come back ends every wait, and says so once") {
     }));
     jobd::options options = to(*daemon);
     options.reconnect_for = 200ms;
-    client c(options);
     std::atomic<int> lost{0};
+    client c(options);
     c.on_lost([&](const jobd::error& why) { lost += why.code() == errc::connection ? 1 : 100; });
     const auto job = c.post(jobd::shell("x"));
     daemon.reset();
@@ -641,8 +641,8 @@ TEST("several threads share a client, with and without its own thread") {
             }
             p.linger();
         }));
-        client c(to(daemon));
-        std::atomic<int> called{0};
+            std::atomic<int> called{0};
+    client c(to(daemon));
         if (with_callback) c.on_finish([&](const jobd::result&) { ++called; });
         std::atomic<int> ended{0};
         std::vector<std::thread> crowd;
@@ -672,8 +672,8 @@ TEST("a loop of one's own drives the client, through a lost connection too") {
     jobd::options options = to(daemon);
     options.io_thread = false;
     const std::size_t before = threads();
-    client c(options);
     std::vector<std::uint64_t> seen;
+    client c(options);
     c.on_finish([&](const jobd::result& result) { seen.push_back(result.id); });
     const auto future = c.submit_async(jobd::shell("x"));
     const auto until = std::chrono::steady_clock::now() + 10s;
