@@ -250,7 +250,7 @@ class ProcessPool:
             if orderly or (lane is Lane.CPU and place):
                 self._report(Returned(*attempt))
             else:
-                self._report(Finished(*attempt, State.LOST, lost_outcome(worker, attempt[1])))
+                self._report(Finished(*attempt, State.LOST, self._lost_outcome(worker, attempt[1])))
         for attempt in list(worker.inflight):
             self._pass_gate(worker, attempt)
         worker.inflight.clear()
@@ -271,6 +271,16 @@ class ProcessPool:
             self._after(self._pauses[lane], self._spawn, lane)
             self._pauses[lane] = min(LONGEST_PAUSE, 2 * self._pauses[lane])
 
+    def _lost_outcome(self, worker: Worker, attempt: int) -> bytes:
+        outcome: dict[str, Any] = {"attempt": attempt, "error": f"its worker {worker.status or 'ended'}"}
+        if worker.lane is Lane.CPU:
+            # The process that ended was the call's own, so how it ended is how the call ended.
+            outcome["exit_code"] = worker.exit_code
+            outcome["wall"] = round(self._clock.seconds() - worker.begun, 6)
+        if worker.signal:
+            outcome["signal"] = worker.signal
+        return wire.to_json(outcome)
+
     def _check_stopped(self) -> None:
         if not any(self._workers.values()) and not self._gone.called:
             for timer in self._timers:
@@ -285,10 +295,3 @@ class ProcessPool:
             "depth": self._depth.value,
             "ahead": self._gate.depth.value,
         }
-
-
-def lost_outcome(worker: Worker, attempt: int) -> bytes:
-    outcome: dict[str, Any] = {"attempt": attempt, "error": f"its worker {worker.status or 'ended'}"}
-    if worker.signal:
-        outcome["signal"] = worker.signal
-    return wire.to_json(outcome)

@@ -29,6 +29,7 @@ Attempt = tuple[int, int]
 class Worker(ProcessProtocol):
     """
     @ivar inflight: the attempts it was given that it has not reported, in their order.
+    @ivar begun: when the first of them began, on the steady clock.
     @ivar slow: it is known to be in a long job, and is given nothing more.
     @ivar closing: it is to end; it is given nothing more.
     """
@@ -47,12 +48,14 @@ class Worker(ProcessProtocol):
     ) -> None:
         self.lane = lane
         self.inflight: dict[Attempt, None] = {}
+        self.begun = 0.0
         self.slow = False
         self.closing = False
         self.ready = False
         self.pid = 0
         self.status = ""
         self.signal = ""
+        self.exit_code: int | None = None
         self._clock = clock
         self._ended, self._returned, self._progress, self._gone = ended, returned, progress, gone
         self._lines: list[bytes] = []
@@ -68,6 +71,8 @@ class Worker(ProcessProtocol):
     # To the worker.
 
     def give(self, job_id: int, attempt: int, spec: bytes) -> None:
+        if not self.inflight:
+            self.begun = self._clock.seconds()
         self.inflight[job_id, attempt] = None
         self._lines.append(b"S %d %d %s\n" % (job_id, attempt, spec))
 
@@ -117,9 +122,10 @@ class Worker(ProcessProtocol):
         kind = line[:2]
         if kind == b"D ":
             _, job_id, attempt, word, wall, outcome = line.split(b" ", 5)
-            done = int(job_id), int(attempt)
+            done, state, seconds = (int(job_id), int(attempt)), BY_WORD[word.decode()], float(wall)
             del self.inflight[done]
-            self._ended(self, done, BY_WORD[word.decode()], float(wall), outcome)
+            self.begun = self._clock.seconds()
+            self._ended(self, done, state, seconds, outcome)
         elif kind == b"R ":
             _, job_id, attempt = line.split(b" ")
             back = int(job_id), int(attempt)
@@ -143,7 +149,7 @@ class Worker(ProcessProtocol):
 
     def processExited(self, reason: Failure) -> None:
         self._exited = True
-        self.status, self.signal = _how(reason)
+        self.status, self.signal, self.exit_code = _how(reason)
         self._drain = self._clock.callLater(DRAIN, self._drained)
 
     def processEnded(self, reason: Failure) -> None:
@@ -159,12 +165,12 @@ class Worker(ProcessProtocol):
         self._gone(self)
 
 
-def _how(reason: Failure) -> tuple[str, str]:
-    """What a process ended with, in words, and the signal's name if it was one."""
+def _how(reason: Failure) -> tuple[str, str, int]:
+    """What a process ended with: in words, the signal's name if it was one, and the exit code as a shell tells it."""
     problem = reason.value
     if isinstance(problem, ProcessTerminated):
         if problem.signal:
             name = signal.Signals(problem.signal).name
-            return f"was killed by {name}", name
-        return f"ended with exit code {problem.exitCode}", ""
-    return "ended", ""
+            return f"was killed by {name}", name, 128 + problem.signal
+        return f"ended with exit code {problem.exitCode}", "", problem.exitCode or 0
+    return "ended", "", 0

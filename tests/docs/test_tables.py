@@ -129,7 +129,7 @@ class TableTests(TestCase):
         """The limits on lines and results are those of jobd.wire."""
         text = PROTOCOL.read_text(encoding="utf-8").partition("\n### Limits\n")[2].partition("\n### ")[0]
         documented = {row["limit"]: row["value"] for row in table(text)}
-        self.assertEqual(f"{wire.MAX_LINE:,} bytes with its `\\n`", documented["a line"])
+        self.assertEqual(f"{wire.MAX_LINE:,} bytes with its `\\n`", documented["a request's line"])
         self.assertEqual(
             f"{wire.MAX_LINE_BEFORE_AUTH:,} bytes", documented["a line before `auth`, where one is needed"]
         )
