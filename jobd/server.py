@@ -30,6 +30,7 @@ from jobd import actions, events, wire
 from jobd.alarm import Clock, Timer
 from jobd.daemon import Daemon
 from jobd.errors import Internal, JobdError, NotAuthenticated, Slow
+from jobd.events import Event
 from jobd.feed import Feed
 from jobd.follow import Following
 from jobd.outputs import Outputs
@@ -281,6 +282,11 @@ class Session(Protocol):
     def _go_on(self, _: object) -> None:
         self._busy = False
         self._work()
+
+    def tell(self, event: Event) -> None:
+        """Hand an event of this client to the daemon. Once it is gone it asks for nothing any more."""
+        if not self.gone:
+            self.daemon.handle(event)
 
     # Replies: all of them take their turn among the daemon's actions.
 

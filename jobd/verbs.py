@@ -115,7 +115,7 @@ def _submit(session: Session, request: Request, jobs: list[Submission]) -> None:
     for job in jobs:
         if job.spec.pickle is not UNSET:
             _may_pickle(session)
-    session.daemon.handle(events.Submit(session.conn, request.tag, jobs))
+    session.tell(events.Submit(session.conn, request.tag, jobs))
 
 
 def _must_have_room(session: Session) -> None:
@@ -136,7 +136,7 @@ async def retry(session: Session, request: Request) -> None:
     if not jobs:
         raise NoSuchJob("no job that has ended is among those")
     _must_have_room(session)
-    session.daemon.handle(events.Submit(session.conn, request.tag, jobs, tuple(record.id for record in records)))
+    session.tell(events.Submit(session.conn, request.tag, jobs, tuple(record.id for record in records)))
 
 
 async def _ended(session: Session, ids: list[int]) -> list[Record]:
@@ -196,7 +196,7 @@ def _one(request: Request, what: str) -> tuple[int, bytes]:
 def wait(session: Session, request: Request) -> Waiting | None:
     selector = _selector_only(request)
     if selector.filter is None:
-        session.daemon.handle(events.Wait(session.conn, request.tag, _named(session, selector)))
+        session.tell(events.Wait(session.conn, request.tag, _named(session, selector)))
         return None
     if selector.filter.only_group:
         return _wait_group(session, request, str(selector.filter.group))
@@ -204,7 +204,7 @@ def wait(session: Session, request: Request) -> Waiting | None:
 
 
 async def _wait_filter(session: Session, request: Request, selector: Selector) -> None:
-    session.daemon.handle(events.Wait(session.conn, request.tag, await _ids(session, selector)))
+    session.tell(events.Wait(session.conn, request.tag, await _ids(session, selector)))
 
 
 async def _wait_group(session: Session, request: Request, group: str) -> None:
@@ -212,7 +212,7 @@ async def _wait_group(session: Session, request: Request, group: str) -> None:
         await session.daemon.settled()
         if await session.daemon.read(lambda reader: reader.group_event(group)) is None:
             raise NoSuchJob(f"there is no job in group {group!r}")
-    session.daemon.handle(events.WaitGroup(session.conn, request.tag, group))
+    session.tell(events.WaitGroup(session.conn, request.tag, group))
 
 
 async def watch(session: Session, request: Request) -> None:
@@ -377,12 +377,12 @@ def cancel(session: Session, request: Request) -> Waiting | None:
     if selector.filter is not None:
         return _cancel_filter(session, request, selector)
     ids = _named(session, selector)
-    session.daemon.handle(events.Cancel(session.conn, request.tag, ids, bool(selector.single)))
+    session.tell(events.Cancel(session.conn, request.tag, ids, bool(selector.single)))
     return None
 
 
 async def _cancel_filter(session: Session, request: Request, selector: Selector) -> None:
-    session.daemon.handle(events.Cancel(session.conn, request.tag, await _ids(session, selector), False))
+    session.tell(events.Cancel(session.conn, request.tag, await _ids(session, selector), False))
 
 
 def progress(session: Session, request: Request) -> None:
@@ -401,7 +401,7 @@ def queue(session: Session, request: Request) -> None:
     word, _, rest = request.argument.strip().partition(b" ")
     options: QueueOptions = _options(QueueOptions, rest)
     name = _queue_name(word)
-    session.daemon.handle(events.SetQueue(session.conn, request.tag, name, options.limit, options.paused, show=True))
+    session.tell(events.SetQueue(session.conn, request.tag, name, options.limit, options.paused, show=True))
 
 
 def pause(session: Session, request: Request) -> None:
@@ -415,7 +415,7 @@ def resume(session: Session, request: Request) -> None:
 def _pause(session: Session, request: Request, paused: bool) -> None:
     word = request.argument.strip()
     name = _queue_name(word) if word else None
-    session.daemon.handle(events.SetQueue(session.conn, request.tag, name, paused=paused))
+    session.tell(events.SetQueue(session.conn, request.tag, name, paused=paused))
 
 
 def _queue_name(word: bytes) -> str:
@@ -426,7 +426,7 @@ def _queue_name(word: bytes) -> str:
 
 
 def drain(session: Session, request: Request) -> None:
-    session.daemon.handle(events.Drain(session.conn, request.tag))
+    session.tell(events.Drain(session.conn, request.tag))
 
 
 # The connection itself.

@@ -367,6 +367,17 @@ class Endings(Sessions):
         self.finish(1)
         self.assertEqual([], self.daemon.clock.getDelayedCalls())
 
+    def test_gone_while_its_request_asks_the_store(self) -> None:
+        """A request that comes back from the store to a connection that is gone asks for nothing any more."""
+        store = HeldStore()
+        daemon = MemoryDaemon(store)
+        client = daemon.connect()
+        client.send("run a", 'cancel {"state": "running"}')
+        client.disconnect()
+        store.release()
+        daemon.settle()
+        self.assertEqual((1, None), (daemon.scheduler.places.running, daemon.scheduler.jobs[1].ending))
+
     def test_a_client_that_does_not_take_its_last_lines(self) -> None:
         """A connection that is closed does not wait for ever for the client to read."""
         self.client.stop_reading()
