@@ -186,16 +186,17 @@ def prepare_batch(batch: Iterable[Kept]) -> list[Statement]:
 
 
 def _insert_row(change: Insert) -> tuple[Any, ...]:
+    # Numbers of an enumeration are not quite numbers to sqlite3, which looks for a way to adapt each.
     job, spec = change.job, change.spec
     return (
         job.id,
-        job.state,
+        int(job.state),
         job.attempt,
         job.submitted,
         job.started,
         job.ended,
         job.due,
-        job.ending,
+        None if job.ending is None else int(job.ending),
         job.cursor or None,
         None if job.outcome is None else job.outcome.decode(),
         job.spec.decode(),
@@ -211,12 +212,12 @@ def _insert_row(change: Insert) -> tuple[Any, ...]:
 def _change_row(job: Job) -> tuple[Any, ...]:
     return (
         job.id,
-        job.state,
+        int(job.state),
         job.attempt,
         job.started,
         job.ended,
         job.due,
-        job.ending,
+        None if job.ending is None else int(job.ending),
         job.cursor or None,
         None if job.outcome is None else job.outcome.decode(),
     )
