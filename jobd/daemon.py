@@ -33,6 +33,12 @@ T = TypeVar("T")
 
 KEPT = frozenset({actions.Insert, actions.Update, actions.KeepGroupEvent, actions.KeepQueue})
 
+REST = 0.003
+"""
+Seconds between two batches while more jobs are ready than there are places: larger batches then cost
+less a job, and nobody's turn comes later for it, as the workers have been given work ahead.
+"""
+
 RETRY_FULL = 1.0
 """Seconds between two tries to keep a batch for which there was no room."""
 
@@ -93,6 +99,7 @@ class Daemon:
     """
     @param turn: calls a function once the current turn of the reactor is over, as C{callFromThread}.
     @param broken: called with the error when the store has failed: nothing can be promised any more.
+    @param rest: seconds between two batches while jobs have to wait for a place.
     @param halted: called once the daemon is drained.
     @ivar announced: the newest cursor that was told to anybody.
     @ivar progress: what running jobs last said of their progress, JSON.
@@ -109,6 +116,7 @@ class Daemon:
         broken: Callable[[Exception], None],
         halted: Callable[[], None],
         wall: Callable[[], float] = time.time,
+        rest: float = REST,
     ) -> None:
         self.scheduler = scheduler
         self.store = store
@@ -121,6 +129,7 @@ class Daemon:
         self.full = False
         self.forgotten: Callable[[list[Pruned]], None] = lambda gone: None
         self._turn, self._broken, self._halted, self._wall = turn, broken, halted, wall
+        self._rest = rest
         self._gathered: list[Action | Perform] = []
         self._committing = False
         self._pausing = False
@@ -226,10 +235,12 @@ class Daemon:
     def _commit(self, kept: list[Any], rest: list[Action | Perform]) -> None:
         def done(problem: Exception | None) -> None:
             if problem is None:
-                self._committing = self.full = False
+                self.full = False
                 self._perform(rest)
-                if self._gathered and not self._turning:
-                    self._end_turn()
+                if self._rest and self.scheduler.places.crowded:
+                    self.clock.callLater(self._rest, self._next_batch)
+                else:
+                    self._next_batch()
             elif isinstance(problem, Full):
                 self._no_room(problem)
                 # Tried again with all that has happened since: its jobs would be kept as they are by then,
@@ -243,6 +254,11 @@ class Daemon:
                 self._broken(problem if known else StoreError(f"the job store failed: {problem!r}"))
 
         self.store.commit(kept, done)
+
+    def _next_batch(self) -> None:
+        self._committing = False
+        if self._gathered and not self._turning:
+            self._end_turn()
 
     def _try_again(self) -> None:
         self._committing = self._pausing = False

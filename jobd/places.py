@@ -33,6 +33,11 @@ class Places:
         self._starts = 0
         self._ready = {True: 0, False: 0}
 
+    @property
+    def crowded(self) -> bool:
+        """Whether jobs are ready for which there is no place."""
+        return self._ready[True] > 0 and self.used >= self.capacity
+
     def queue(self, name: str) -> Queue:
         """The queue of that name: it exists as soon as it is named."""
         queue = self.queues.get(name)

@@ -332,8 +332,10 @@ class MemoryDaemon:
         pickle: str = "local",
         output: str = "",
         clock: Clock | None = None,
+        rest: float = 0.0,
     ) -> None:
         """
+        @param rest: seconds between two batches while jobs have to wait for a place.
         @param store: what another daemon has left behind, for instance.
         @param token: what a connection from L{REMOTE} has to know.
         @param output: a folder with jobs' output, if a test has one.
@@ -346,7 +348,7 @@ class MemoryDaemon:
         self.halted = False
         self._turns: deque[Callable[[], object]] = deque()
         turn, wall = self._turns.append, lambda: WALL + self.clock.seconds()
-        self.daemon = Daemon(Scheduler(), self.store, self.clock, turn, self._break, self._halt, wall)
+        self.daemon = Daemon(Scheduler(), self.store, self.clock, turn, self._break, self._halt, wall, rest)
         info = ServerInfo(jobd.__version__, "/state", self.clock.seconds(), self.clock)
         outputs = Outputs(output)
         self.factory = SessionFactory(self.daemon, outputs, Access(token, pickle), info, VERBS)

@@ -84,6 +84,24 @@ class KeptFirst(SynchronousTestCase):
         self.release()
         self.assertEqual((0, 11), (self.store.held, len(self.store.records(range(1, 12)))))
 
+    def test_rest(self) -> None:
+        """While jobs have to wait for a place there is a pause between two batches; while none has, there is not."""
+        store = HeldStore()
+        daemon = MemoryDaemon(store, FakePool(cpus=2), rest=0.5)
+        client = daemon.connect()
+        seen = []
+        for lines in (("run a", "run b"), (), ("run c", "run d")):
+            for line in lines:
+                client.send(line)
+            store.release()
+            daemon.settle()
+            seen.append(store.held)
+        daemon.advance(0.5)
+        seen.append(store.held)
+        store.release()
+        daemon.settle()
+        self.assertEqual(([1, 0, 0, 1], ["ok 1", "ok 2", "ok 3", "ok 4"]), (seen, client.take()))
+
     def test_one_write_a_turn(self) -> None:
         """All that a client is told in a turn goes out in one write."""
         self.client.send(*["run make"] * 10)
