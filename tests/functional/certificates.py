@@ -21,7 +21,9 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
         builder = self._builder(self._name, self._key.public_key())
-        own = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        own = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).add_extension(
+            _signs_certificates(), critical=True
+        )
         self.ca = self._write("ca.pem", own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def issue(self, name: str) -> tuple[str, str]:
@@ -51,6 +53,9 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - day)
             .not_valid_after(now + day)
+            # Python 3.13 takes no certificate without these.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
 
     def _write(self, name: str, data: bytes) -> str:
@@ -58,3 +63,17 @@ class Authority:
         path.write_bytes(data)
         path.chmod(0o600)
         return str(path)
+
+
+def _signs_certificates() -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )

@@ -62,6 +62,7 @@ class PoolClaims(Claims):
 
     def setUp(self) -> None:
         self.reports: list[Report] = []
+        self.given: dict[int, dict[str, Any]] = {}
         self.told: list[tuple[int, int, bytes]] = []
         self._news: list[Deferred[None]] = []
         self.pool = self.make()
@@ -96,6 +97,7 @@ class PoolClaims(Claims):
         await news
 
     def begin(self, spec: dict[str, Any], job_id: int, attempt: int = 1) -> None:
+        self.given[job_id] = spec
         self.pool.start(start_of(spec, job_id, attempt))
         self.pool.flush()
 
@@ -118,7 +120,15 @@ class PoolClaims(Claims):
         return self.ends()[job_id, attempt]
 
     async def finish_of(self, job_id: int, attempt: int = 1) -> tuple[State, dict[str, Any]]:
+        """
+        How the job ended. Where the machine stalls, what waits behind it is given back, and
+        begins again as the scheduler would have it.
+        """
         report = await self.end_of(job_id, attempt)
+        while isinstance(report, Returned):
+            attempt += 1
+            self.begin(self.given[job_id], job_id, attempt)
+            report = await self.end_of(job_id, attempt)
         assert isinstance(report, Finished), report
         return report.state, json.loads(report.outcome)
 
@@ -153,12 +163,13 @@ class PoolClaims(Claims):
     async def test_many_at_once(self) -> None:
         """Each of many attempts ends with one report of its own."""
         for job_id in range(1, 61):
-            self.pool.start(start_of((TRUE, CALL, IO_CALL)[job_id % 3], job_id))
+            self.given[job_id] = (TRUE, CALL, IO_CALL)[job_id % 3]
+            self.pool.start(start_of(self.given[job_id], job_id))
         self.pool.flush()
         for job_id in range(1, 61):
             state, _ = await self.finish_of(job_id)
             self.assertEqual(State.SUCCEEDED, state)
-        self.assertEqual(60, len(self.ends()))
+        self.assertEqual(60, sum(isinstance(end, Finished) for end in self.ends().values()))
 
     async def test_kill(self) -> None:
         """An attempt that is killed is reported; one beside it goes on."""
