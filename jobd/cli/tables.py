@@ -82,7 +82,8 @@ def table(rows: Sequence[Mapping[str, str]], state: str) -> list[str]:
     names = [name for name in rows[0] if name in ("ID", state) or any(row[name] for row in rows)]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
     colour = coloured()
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    # A terminal may not know its size; before Python 3.11 that is told as 0.
+    width = (shutil.get_terminal_size().columns or 80) if sys.stdout.isatty() else None
     lines = ["  ".join(name.ljust(widths[name]) for name in names).rstrip()]
     for row in rows:
         cells = [row[name].rjust(widths[name]) if name == "ID" else row[name].ljust(widths[name]) for name in names]
