@@ -277,6 +277,7 @@ class ProcessPool:
             # The process that ended was the call's own, so how it ended is how the call ended.
             outcome["exit_code"] = worker.exit_code
             outcome["wall"] = round(self._clock.seconds() - worker.begun, 6)
+            outcome.update(worker.used)
         if worker.signal:
             outcome["signal"] = worker.signal
         return wire.to_json(outcome)

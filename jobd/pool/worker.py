@@ -31,6 +31,7 @@ class Worker(ProcessProtocol):
     @ivar inflight: the attempts it was given that it has not reported, in their order.
     @ivar begun: when the first of them began, on the steady clock.
     @ivar slow: it is known to be in a long job, and is given nothing more.
+    @ivar used: what the call has used for which it is being ended, as its outcome has it.
     @ivar closing: it is to end; it is given nothing more.
     """
 
@@ -56,6 +57,7 @@ class Worker(ProcessProtocol):
         self.status = ""
         self.signal = ""
         self.exit_code: int | None = None
+        self.used: dict[str, float] = {}
         self._clock = clock
         self._ended, self._returned, self._progress, self._gone = ended, returned, progress, gone
         self._lines: list[bytes] = []
@@ -131,6 +133,9 @@ class Worker(ProcessProtocol):
             back = int(job_id), int(attempt)
             del self.inflight[back]
             self._returned(self, back)
+        elif kind == b"U ":
+            _, _, _, user, system, max_rss = line.split(b" ")
+            self.used = {"user": float(user), "sys": float(system), "max_rss": int(max_rss)}
         elif kind == b"P ":
             _, job_id, attempt, json = line.split(b" ", 3)
             self._progress(int(job_id), int(attempt), json)

@@ -135,6 +135,11 @@ class CallWorker:
         finally:
             set_environment(before)
 
+    def usage_so_far(self) -> Usage:
+        """What the job that is running has used by now; from any thread."""
+        used = process_usage()
+        return Usage(used.user - self._used.user, used.system - self._used.system, used.max_rss)
+
     def _usage(self, wall: float) -> Usage:
         used = process_usage()
         user, system = used.user - self._used.user, used.system - self._used.system

@@ -14,6 +14,7 @@ last word of a line may hold spaces::
         D ID ATTEMPT STATE WALL OUTCOME  done: STATE is succeeded, failed or cancelled, WALL seconds,
                                          OUTCOME the JSON object of docs/protocol.md
         R ID ATTEMPT                     handed back: it was not started, and no attempt is used up
+        U ID ATTEMPT USER SYS MAX_RSS    what a call that is being ended has used: its D will not come
         P ID ATTEMPT JSON                progress the job reported
         L TEXT                           for the daemon's log
 

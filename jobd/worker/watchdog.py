@@ -174,6 +174,8 @@ class Watchdog:
         self._worker.halt = True
         self._hand_back()
         if self._worker.current == (job, attempt):
+            used = self._worker.usage_so_far()
+            self._link.send(b"U %b %b %f %f %d\n" % (job, attempt, used.user, used.system, used.max_rss))
             self._end_process(grace)
 
     def _end_process(self, grace: float) -> None:

@@ -269,6 +269,9 @@ class Ending(Jobs):
         """A call is ended when its time is over."""
         event = self.call("time:sleep", 1000, timeout=0.3, grace=0.1)
         self.assertEqual("timed_out", event.state)
+        # Its worker went with it, and still the event says what it has used.
+        parts = {"exit_code", "signal", "wall", "user", "sys", "max_rss", "attempt"}
+        self.assertEqual(parts, parts & set(event.json))
 
     def test_a_coroutine(self) -> None:
         """A coroutine of the io lane is cancelled and timed out without its worker."""
