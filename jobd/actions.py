@@ -91,6 +91,7 @@ class Start:
 
     @ivar spec: the job as submitted, JSON.
     @ivar cpus: how many places it takes.
+    @ivar began: when, in seconds since 1970.
     """
 
     job_id: int
@@ -98,6 +99,7 @@ class Start:
     lane: Lane
     spec: bytes
     cpus: int = 1
+    began: float = 0.0
 
 
 @attrs.define(slots=True, eq=False)

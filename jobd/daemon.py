@@ -24,8 +24,8 @@ from jobd.actions import Action
 from jobd.alarm import Clock, Timer
 from jobd.errors import Full, StoreError
 from jobd.events import Event, Now
-from jobd.job import WORDS, Job, State
-from jobd.pool import Pool
+from jobd.job import WORDS, State
+from jobd.pool import Heard, Pool
 from jobd.scheduler import Scheduler
 from jobd.store import KeptEvent, Pruned, Reader, Store
 
@@ -154,21 +154,20 @@ class Daemon:
             actions.Note: lambda action: self.log.info("{text}", text=action.text),
         }
 
-    def open(self, pool: Pool, lost: Callable[[Job], bytes]) -> None:
+    def open(self, pool: Pool) -> None:
         """
-        Read the store, begin the pool, and settle what was running when the last daemon ended.
+        Read the store and begin the pool, with what was running when the last daemon ended.
 
-        @param lost: the outcome of such a job.
         @raise StoreError: the store cannot be read.
         """
         self.pool = pool
         snapshot = self.store.open()
-        running = self.scheduler.restore(snapshot, self.now())
+        found = self.scheduler.restore(snapshot, self.now())
         self.announced = self.scheduler.cursor
         self._ended_since = len(self.scheduler.ended)
-        for job in running:
-            self.handle(events.Finished(job.id, job.attempt, State.LOST, lost(job)))
-        self.pool.open(self.handle, self.progressed)
+        running = [action for action in found if isinstance(action, actions.Start)]
+        self.pool.open(self.handle, self.progressed, running)
+        self.gather(found[len(running) :])
 
     def now(self) -> Now:
         """The time of this turn: one look at the clocks serves all that happens in it."""
@@ -222,21 +221,22 @@ class Daemon:
         if self._committing or not self._gathered:
             return
         gathered, self._gathered = self._gathered, []
+        heard = self.pool.heard()
         kept: list[Any] = []
         rest: list[Action | Perform] = []
         for action in gathered:
             (kept if type(action) in KEPT else rest).append(action)
         if kept:
             self._committing = True
-            self._commit(kept, rest)
+            self._commit(kept, rest, heard)
         else:
-            self._perform(rest)
+            self._perform(rest, heard)
 
-    def _commit(self, kept: list[Any], rest: list[Action | Perform]) -> None:
+    def _commit(self, kept: list[Any], rest: list[Action | Perform], heard: Heard) -> None:
         def done(problem: Exception | None) -> None:
             if problem is None:
                 self.full = False
-                self._perform(rest)
+                self._perform(rest, heard)
                 if self._rest and self.scheduler.places.crowded:
                     self.clock.callLater(self._rest, self._next_batch)
                 else:
@@ -281,7 +281,7 @@ class Daemon:
                 waiting.append(action)
         self._gathered = waiting
         if passed:
-            self._perform(passed)
+            self._perform(passed, None)
 
     def _no_room(self, problem: Full) -> None:
         self.full = True
@@ -289,13 +289,15 @@ class Daemon:
             self._full_logged = self.clock.seconds()
             self.log.error("{problem}; submissions are refused until there is", problem=problem)
 
-    def _perform(self, rest: list[Action | Perform]) -> None:
+    def _perform(self, rest: list[Action | Perform], heard: Heard | None) -> None:
         perform = self._perform_one
         for action in rest:
             try:
                 perform.get(type(action), _call)(action)
             except Exception:
                 self.log.failure("could not do {action}", action=action)
+        if heard is not None:
+            self.pool.kept(heard)
         self.pool.flush()
         dirty, self._dirty = self._dirty, set()
         for listener in dirty:
@@ -424,10 +426,14 @@ class Daemon:
             self.handle(events.Pruned([one.id for one in gone]))
             self.forgotten(gone)
 
-    async def close(self) -> None:
-        """Start nothing more, end what runs, keep all that follows from it, and let go of the store."""
+    async def close(self, keep: bool = False) -> None:
+        """
+        Start nothing more, end what runs, keep all that follows from it, and let go of the store.
+
+        @param keep: let what runs run on, for the next daemon.
+        """
         self.handle(events.Stopping())
-        await self.pool.close()
+        await self.pool.close(keep)
         await self.settled()
         if self._alarm is not None:
             self._alarm.cancel()

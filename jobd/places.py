@@ -115,6 +115,10 @@ class Places:
         self.running += 1
         self.used += cost
 
+    def hold_again(self, job: Job) -> None:
+        """The job was begun by the last daemon: whole places for it, as nobody knows how long it takes."""
+        self.hold(job, min(job.plan.cpus * UNIT, self.capacity))
+
     def release(self, job: Job) -> None:
         """It runs no more."""
         self.queues[job.plan.queue].running -= 1

@@ -127,10 +127,10 @@ class Scheduler:
         job = self.jobs.get(job_id)
         return self.ended.get(job_id) if job is None else job.state
 
-    def restore(self, snapshot: Snapshot, now: Now) -> list[Job]:
+    def restore(self, snapshot: Snapshot, now: Now) -> list[Start | Kill]:
         """
-        Become again what was kept. Returns the jobs that were running: the
-        caller reports how each of them ended.
+        Become again what was kept. Returns a L{Start} for each attempt that was running, to be
+        reported by the pool whatever has become of it, and a L{Kill} for each that was to be ended.
         """
         self.next_id = snapshot.next_id
         self.cursor = snapshot.cursor
@@ -148,7 +148,8 @@ class Scheduler:
             self.groups.restore(name, counts)
         for kept in snapshot.jobs:
             self._restore_job(kept, now)
-        return [job for job in self.jobs.values() if job.state is State.RUNNING]
+        running = [job for job in self.jobs.values() if job.state is State.RUNNING]
+        return [*map(self._start_of, running), *(_kill_of(job) for job in running if job.ending is not None)]
 
     def _restore_job(self, kept: Kept, now: Now) -> None:
         spec = parse_job(kept.spec).spec
@@ -159,7 +160,9 @@ class Scheduler:
         if spec.group is not None:
             self.groups.join(job.id, spec.group)
         if job.state is State.RUNNING:
-            self.places.hold(job, 0)
+            self.places.hold_again(job)
+            if job.plan.timeout is not None and job.ending is None:
+                self._deadlines.set(job, now.steady + max(0.0, (job.started or 0.0) + job.plan.timeout - now.wall))
         elif job.state is State.QUEUED:
             self.places.add(job)
         else:
@@ -296,7 +299,10 @@ class Scheduler:
         if job.plan.timeout is not None:
             self._deadlines.set(job, now.steady + job.plan.timeout)
         out.append(Update(job))
-        out.append(Start(job.id, job.attempt, job.plan.lane, job.spec, self.places.cpus(job)))
+        out.append(self._start_of(job))
+
+    def _start_of(self, job: Job) -> Start:
+        return Start(job.id, job.attempt, job.plan.lane, job.spec, self.places.cpus(job), job.started or 0.0)
 
     def _stop_running(self, job: Job) -> None:
         self.places.release(job)
@@ -480,7 +486,7 @@ class Scheduler:
         job.ending = why
         out.append(Update(job))
         if not asked:
-            out.append(Kill(job.id, job.attempt, job.plan.lane, job.plan.grace))
+            out.append(_kill_of(job))
 
     def _tick(self, event: events.Tick, now: Now, out: list[Action]) -> None:
         while (job := self._deadlines.take(now.steady)) is not None:
@@ -531,3 +537,7 @@ class Scheduler:
             if key is not None:
                 del self.keys[key]
         self.ended.trim()
+
+
+def _kill_of(job: Job) -> Kill:
+    return Kill(job.id, job.attempt, job.plan.lane, job.plan.grace)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,11 +18,10 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 import jobd
-from jobd import listening, verbs, wire
+from jobd import listening, verbs
 from jobd.alarm import SteadyClock
 from jobd.daemon import Daemon
 from jobd.errors import JobdError, UsageError
-from jobd.job import Job
 from jobd.lock import FolderLock
 from jobd.outputs import Outputs
 from jobd.pool.processes import ProcessPool
@@ -130,7 +128,7 @@ class JobdService(Service):
             self._reactor, self._clock, settings.workers, str(settings.output_dir), self._environment(tls is not None)
         )
         self._daemon.forgotten = lambda gone: self._reactor.callInThread(outputs.remove, gone)
-        self._daemon.open(self._pool, lost_outcome)
+        self._daemon.open(self._pool)
         self._daemon.keep(settings.keep_jobs, settings.keep_days * SECONDS_A_DAY)
         self._daemon.prune_regularly()
         self._tell()
@@ -215,13 +213,6 @@ def make_folder(folder: Path) -> None:
         raise UsageError(f"the folder {folder} cannot be made: {problem.strerror}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"the folder {folder} cannot be written to")
-
-
-def lost_outcome(job: Job) -> bytes:
-    wall = max(0.0, time.time() - (job.started or time.time()))
-    return wire.to_json(
-        {"wall": round(wall, 6), "attempt": job.attempt, "error": "the daemon was killed while the job was running"}
-    )
 
 
 def makeService(options: Options) -> JobdService:

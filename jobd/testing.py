@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -31,7 +31,7 @@ import jobd
 from jobd import actions, events, wire
 from jobd.actions import Kept, Kill, Start
 from jobd.daemon import Daemon
-from jobd.job import Job, State
+from jobd.job import State
 from jobd.outputs import Outputs
 from jobd.pool import Pool, Report
 from jobd.pool.worker import Attempt
@@ -75,14 +75,35 @@ class FakePool:
         self._script = script
         self._obedient = obedient
         self._due: list[Report] = []
+        self._unkept: deque[events.Finished | events.Returned] = deque()
+        self._told = 0
+        self._opened = False
         self._report: Callable[[Report], None]
         self._progress: Callable[[int, int, bytes], None]
 
     # What a daemon asks of it.
 
-    def open(self, report: Callable[[Report], None], progress: Callable[[int, int, bytes], None]) -> None:
+    def open(
+        self,
+        report: Callable[[Report], None],
+        progress: Callable[[int, int, bytes], None],
+        running: Sequence[Start],
+    ) -> None:
         self._report, self._progress = report, progress
+        unheard, self._unkept = list(self._unkept), deque()
+        ended = {(one.job_id, one.attempt) for one in unheard}
+        begun = {(start.job_id, start.attempt) for start in running}
+        # What is no longer wanted is ended; what was never given to it is returned.
+        self.running = {attempt: start for attempt, start in self.running.items() if attempt in begun}
         report(self._capacity)
+        for one in unheard:
+            self._note(one)
+        for attempt in sorted(begun - ended - set(self.running)):
+            if self._opened:
+                self._note(events.Returned(*attempt))
+            else:
+                self._note(_finished(*attempt, State.LOST, {"error": "the machine failed while the job was running"}))
+        self._opened = True
 
     def start(self, start: Start) -> None:
         self.started.append(start)
@@ -105,10 +126,18 @@ class FakePool:
         for report in due:
             self._tell(report)
 
-    def close(self) -> Deferred[None]:
-        self.flush()
-        for attempt in list(self.running):
-            self._tell(events.Returned(*attempt))
+    def heard(self) -> int:
+        return self._told
+
+    def kept(self, heard: int) -> None:
+        while self._unkept and self._told - len(self._unkept) < heard:
+            self._unkept.popleft()
+
+    def close(self, keep: bool = False) -> Deferred[None]:
+        if not keep:
+            self.flush()
+            for attempt in list(self.running):
+                self._tell(events.Returned(*attempt))
         return succeed(None)
 
     def stats(self) -> dict[str, Any]:
@@ -143,7 +172,22 @@ class FakePool:
             known = self.running.pop((report.job_id, report.attempt), None)
             if known is None:
                 return
+            self._note(report)
+        else:
+            self._report(report)
+
+    def _note(self, report: events.Finished | events.Returned) -> None:
+        """Say it, and remember it until it is kept."""
+        self._told += 1
+        self._unkept.append(report)
         self._report(report)
+
+    def die(self) -> None:
+        """The machine fails: the next daemon that opens it finds nothing."""
+        self.running.clear()
+        self._due.clear()
+        self._unkept.clear()
+        self._opened = False
 
 
 def _finished(job_id: int, attempt: int, state: State, outcome: dict[str, Any]) -> events.Finished:
@@ -352,7 +396,7 @@ class MemoryDaemon:
         info = ServerInfo(jobd.__version__, "/state", self.clock.seconds(), self.clock)
         outputs = Outputs(output)
         self.factory = SessionFactory(self.daemon, outputs, Access(token, pickle), info, VERBS)
-        self.daemon.open(self.pool, _lost)
+        self.daemon.open(self.pool)
         self.settle()
 
     @property
@@ -382,7 +426,3 @@ class MemoryDaemon:
 
     def _halt(self) -> None:
         self.halted = True
-
-
-def _lost(job: Job) -> bytes:
-    return wire.to_json({"attempt": job.attempt, "error": "the daemon was killed while the job was running"})

@@ -10,7 +10,7 @@ pool passes C{tests/unit/test_pool.py}.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from jobd.actions import Kill, Start
@@ -18,14 +18,25 @@ from jobd.events import Capacity, Finished, Long, Returned
 
 Report = Finished | Returned | Capacity | Long
 
+Heard = Any
+"""A pool's own note of what it has reported."""
+
 
 class Pool(Protocol):
-    def open(self, report: Callable[[Report], None], progress: Callable[[int, int, bytes], None]) -> None:
+    def open(
+        self,
+        report: Callable[[Report], None],
+        progress: Callable[[int, int, bytes], None],
+        running: Sequence[Start],
+    ) -> None:
         """
         Begin.
 
         @param report: to be called with each report, in the reactor's thread.
         @param progress: called with job id, attempt and what the job said of its progress, JSON.
+        @param running: what was begun when the last daemon ended. Each is reported like any other, once:
+            one that still runs when it ends, one that has ended meanwhile as it did, one that was never begun
+            as returned; as lost only what nobody can tell of any more.
         """
 
     def start(self, start: Start) -> None:
@@ -37,10 +48,18 @@ class Pool(Protocol):
     def flush(self) -> None:
         """What was asked for up to now may have gathered: let it go."""
 
-    def close(self) -> Awaitable[None]:
+    def heard(self) -> Heard:
+        """How much it has reported up to now: to be said again to L{kept}."""
+
+    def kept(self, heard: Heard) -> None:
+        """All that had been reported then is kept by now; what was not would be reported again to the next daemon."""
+
+    def close(self, keep: bool = False) -> Awaitable[None]:
         """
         End everything. What had not ended by itself is reported as returned: an orderly
         stop costs no attempt.
+
+        @param keep: let what runs run on, for the next daemon; it is not reported now.
         """
 
     def stats(self) -> dict[str, Any]:

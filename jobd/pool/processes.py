@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -65,8 +65,16 @@ class ProcessPool:
         self._report: Callable[[Report], None]
         self._progress: Callable[[int, int, bytes], None]
 
-    def open(self, report: Callable[[Report], None], progress: Callable[[int, int, bytes], None]) -> None:
+    def open(
+        self,
+        report: Callable[[Report], None],
+        progress: Callable[[int, int, bytes], None],
+        running: Sequence[Start],
+    ) -> None:
         self._report, self._progress = report, progress
+        for start in running:
+            outcome = {"attempt": start.attempt, "error": "the daemon was killed while the job was running"}
+            report(Finished(start.job_id, start.attempt, State.LOST, wire.to_json(outcome)))
         for lane, count in ((Lane.COMMAND, 1), (Lane.CPU, self._cpus), (Lane.IO, 1)):
             for _ in range(count):
                 self._spawn(lane)
@@ -177,7 +185,13 @@ class ProcessPool:
             worker.flush()
         self._touched.clear()
 
-    def close(self) -> Deferred[None]:
+    def heard(self) -> None:
+        return None
+
+    def kept(self, heard: None) -> None:
+        return None
+
+    def close(self, keep: bool = False) -> Deferred[None]:
         self._stopping = True
         for timer in self._timers:
             timer.cancel()

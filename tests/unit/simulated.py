@@ -93,13 +93,14 @@ class SimulatedDaemon:
         self.promises: dict[bytes, list[int]] = {}
         self.halted = False
         self.scheduler = Scheduler(self.cpus)
-        running = self.scheduler.restore(self.store.open(), self.now)
-        self.costs = {job.id: 0 for job in running}
+        found = self.scheduler.restore(self.store.open(), self.now)
+        running = [action for action in found if isinstance(action, Start)]
+        self.costs = {start.job_id: start.cpus * UNIT for start in running}
         self.steps.forget()
         self.newest = self.scheduler.cursor
         self.compare()
-        for job in running:
-            self.handle(events.Finished(job.id, job.attempt, State.LOST, b'{"error":"the machine died"}'))
+        for start in running:
+            self.handle(events.Finished(start.job_id, start.attempt, State.LOST, b'{"error":"the machine died"}'))
 
     def compare(self) -> None:
         """What was promised before a crash holds after it."""

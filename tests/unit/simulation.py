@@ -141,9 +141,9 @@ class Bench:
         self.steady = 0.0
         self.wall = START
         self.story: list[Action] = []
-        self.running: list[Job] = []
+        self.restored: list[Action] = []
         if snapshot is not None:
-            self.running = self.scheduler.restore(snapshot, self.now)
+            self.restored += self.scheduler.restore(snapshot, self.now)
 
     @property
     def now(self) -> Now:

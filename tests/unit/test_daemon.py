@@ -285,13 +285,13 @@ class Restarts(SynchronousTestCase):
         return MemoryDaemon(self.store, FakePool(1))
 
     def test_what_ran_is_lost(self) -> None:
-        """What was running when the daemon was killed is lost, and that is an event like any other."""
+        """What was running when the machine failed is lost, and that is an event like any other."""
         self.client.send("run make", "run test")
         daemon = self.again()
         client = daemon.connect()
         client.send('watch {"since": 0}')
-        error = "the daemon was killed while the job was running"
-        self.assertEqual(["ok 1", f'* 1 1 lost {{"attempt":1,"error":"{error}"}}'], client.take())
+        error = "the machine failed while the job was running"
+        self.assertEqual(["ok 1", f'* 1 1 lost {{"exit_code":1,"attempt":1,"error":"{error}"}}'], client.take())
         self.assertEqual([2], [start.job_id for start in daemon.pool.started])
 
     def test_another_attempt(self) -> None:

@@ -66,7 +66,7 @@ class PoolClaims(Claims):
         self.told: list[tuple[int, int, bytes]] = []
         self._news: list[Deferred[None]] = []
         self.pool = self.make()
-        self.pool.open(self._report, self._progress)
+        self.pool.open(self._report, self._progress, [])
         self.closed = False
 
     async def _close(self) -> None:

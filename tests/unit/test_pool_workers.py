@@ -81,7 +81,7 @@ class Misbehaviour(SynchronousTestCase):
         self.reports: list[Report] = []
         self.told: list[tuple[int, int, bytes]] = []
         self.pool = ProcessPool(self.programs, self.clock, 1, self.mktemp(), {"A": "b"})  # type: ignore[arg-type]
-        self.pool.open(self.reports.append, lambda *said: self.told.append(said))
+        self.pool.open(self.reports.append, lambda *said: self.told.append(said), [])
         self.reports.clear()
 
     def start(self, job_id: int, lane: Lane = Lane.CPU) -> None:
@@ -154,7 +154,7 @@ class Misbehaviour(SynchronousTestCase):
     def test_the_runner_dies(self) -> None:
         """Of commands all that had begun are lost."""
         pool = ProcessPool(self.programs, self.clock, 2, self.mktemp(), {})  # type: ignore[arg-type]
-        pool.open(self.reports.append, lambda *said: None)
+        pool.open(self.reports.append, lambda *said: None, [])
         for job_id in (7, 8):
             pool.start(Start(job_id, 1, Lane.COMMAND, b"{}"))
         pool.flush()

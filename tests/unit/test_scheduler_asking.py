@@ -7,9 +7,10 @@ from typing import Any
 from twisted.trial.unittest import TestCase
 
 from jobd import events
-from jobd.actions import Action, Announce, Close, Insert, KeepGroupEvent, Recall, RecallGroup, Reply
+from jobd.actions import Action, Announce, Close, Insert, KeepGroupEvent, Kill, Recall, RecallGroup, Reply, Start
 from jobd.errors import Conflict
 from jobd.job import FINAL, State
+from jobd.places import UNIT
 from jobd.snapshot import Kept, Snapshot
 
 from .simulation import START, Bench, job, of, reply, told
@@ -276,7 +277,7 @@ class RestoreTests(TestCase):
     def test_empty(self) -> None:
         """From an empty store it begins with id 1."""
         bench = Bench(snapshot=Snapshot())
-        self.assertEqual(([], 1), (bench.running, bench.one()))
+        self.assertEqual(([], 1), (bench.restored, bench.one()))
 
     def test_marks(self) -> None:
         """Ids and cursors go on where they were."""
@@ -305,20 +306,32 @@ class RestoreTests(TestCase):
         self.assertEqual([3, 2, 1], bench.started())
 
     def test_running(self) -> None:
-        """Running jobs are handed out; they take no place; their end is reported like any other."""
+        """Running jobs are handed out, and hold their places until their end is reported like any other."""
         jobs = [
             kept(1, State.RUNNING, b'{"argv": ["a"], "attempts": 3}', attempt=2, started=START - 9),
             kept(2, State.RUNNING, attempt=1),
             kept(3, State.RUNNING, attempt=1, ending=State.CANCELLED),
         ]
         bench = Bench(cpus=1, snapshot=Snapshot(next_id=4, jobs=jobs))
-        self.assertEqual([1, 2, 3], [one.id for one in bench.running])
-        self.assertEqual((3, 0), (bench.scheduler.places.running, bench.scheduler.places.used))
+        self.assertEqual(
+            [(1, 2), (2, 1), (3, 1)], [(start.job_id, start.attempt) for start in of(Start, bench.restored)]
+        )
+        self.assertEqual([3], [kill.job_id for kill in of(Kill, bench.restored)])
+        self.assertEqual((3, 3 * UNIT), (bench.scheduler.places.running, bench.scheduler.places.used))
         for number in (1, 2, 3):
             bench.finish(number, State.LOST)
         self.assertEqual(["waiting", "lost", "cancelled"], bench.states(1, 2, 3))
         bench.advance(2)
         self.assertEqual((["running"], 3), (bench.states(1), bench.scheduler.jobs[1].attempt))
+
+    def test_a_timeout_goes_on(self) -> None:
+        """The time a running job may take is counted from its start, not from the daemon's."""
+        long = kept(1, State.RUNNING, b'{"argv": ["a"], "timeout": 100}', attempt=1, started=START - 90)
+        over = kept(2, State.RUNNING, b'{"argv": ["a"], "timeout": 100}', attempt=1, started=START - 900)
+        bench = Bench(cpus=1, snapshot=Snapshot(next_id=3, jobs=[long, over]))
+        self.assertEqual([2], [kill.job_id for kill in of(Kill, bench.advance(0))])
+        self.assertEqual([], of(Kill, bench.advance(9)))
+        self.assertEqual([1], [kill.job_id for kill in of(Kill, bench.advance(1))])
 
     def test_waiting_for_jobs(self) -> None:
         """Jobs wait for those that have not ended; the others had ended as they were to."""

@@ -256,9 +256,9 @@ class Machine(RuleBasedStateMachine):
         if daemon.gathered:
             return
         other = Scheduler(daemon.cpus)
-        running = other.restore(daemon.store.open(), daemon.now)
+        found = other.restore(daemon.store.open(), daemon.now)
         self.steps.forget()
-        assert {(job.id, job.attempt) for job in running} == set(daemon.pool)
+        assert {(action.job_id, action.attempt) for action in found} == set(daemon.pool)
         mine, theirs = picture(daemon.scheduler), picture(other)
         if daemon.pruned:
             # Of a group that goes on, jobs that are no longer kept are no longer counted.

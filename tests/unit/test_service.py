@@ -13,10 +13,8 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from jobd.errors import UsageError
-from jobd.job import Job, State, plan_of
 from jobd.lock import FolderLock
-from jobd.service import JobdService, Options, lost_outcome, make_folder, makeService
-from jobd.spec import parse_job
+from jobd.service import JobdService, Options, make_folder, makeService
 
 
 class Services(TestCase):
@@ -109,11 +107,3 @@ class Parts(TestCase):
         make_folder(path)
         (path / "file").touch()
         self.assertRaises(UsageError, make_folder, path / "file")
-
-    def test_what_was_running(self) -> None:
-        """The outcome of what ran when a daemon was killed says that, and for how long it ran."""
-        submission = parse_job(b'{"argv": ["true"]}')
-        job = Job(1, State.RUNNING, plan_of(submission.spec), submission.json, 0.0, attempt=2, started=0.0)
-        outcome = lost_outcome(job)
-        self.assertIn(b"the daemon was killed while the job was running", outcome)
-        self.assertIn(b'"attempt":2', outcome)
