@@ -125,6 +125,13 @@ class Slow(JobdError):
     retryable = True
 
 
+class Busy(JobdError):
+    """the daemon has as many connections as it can serve; this one is closed"""
+
+    code = "BUSY"
+    retryable = True
+
+
 class Internal(JobdError):
     """a bug in jobd; the log has more"""
 
@@ -151,6 +158,7 @@ BY_CODE: dict[str, type[JobdError]] = {
         Draining,
         Full,
         Slow,
+        Busy,
         Internal,
     )
 }

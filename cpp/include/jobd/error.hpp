@@ -28,6 +28,7 @@ enum class errc {
     draining,
     full,
     slow,
+    busy,
     internal,
     // Ours.
     connection,  ///< the daemon cannot be reached, or went away and did not come back
@@ -46,7 +47,7 @@ struct errc_row {
     bool retryable;
 };
 
-inline constexpr std::array<errc_row, 24> errc_table{{
+inline constexpr std::array<errc_row, 25> errc_table{{
     {errc::syntax, "SYNTAX", false},
     {errc::unknown_verb, "UNKNOWN_VERB", false},
     {errc::bad_json, "BAD_JSON", false},
@@ -64,6 +65,7 @@ inline constexpr std::array<errc_row, 24> errc_table{{
     {errc::draining, "DRAINING", true},
     {errc::full, "FULL", true},
     {errc::slow, "SLOW", true},
+    {errc::busy, "BUSY", true},
     {errc::internal, "INTERNAL", false},
     {errc::connection, "CONNECTION", true},
     {errc::tls, "TLS", false},
