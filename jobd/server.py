@@ -5,9 +5,10 @@ Sessions: one for each connection, over whatever transport it came.
     actions of the daemon -> lines -> bytes
 
 A session handles its requests one after the other. One that has to ask the
-store first keeps those behind it waiting, and nobody else. What the client
-does not take is bounded: above a limit no more requests are read, above
-another the client is cut off.
+store first keeps those behind it waiting, and nobody else. After so many in a
+row the others have their turn. What the client does not take is bounded: above
+a limit no more requests are read, above another the client is cut off. There
+are so many sessions at a time and no more; who comes then is told so.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from jobd import actions, events, wire
 from jobd.alarm import Clock, Timer
-from jobd.daemon import Daemon
-from jobd.errors import Internal, JobdError, NotAuthenticated, Slow
+from jobd.daemon import LOG_FULL, Daemon
+from jobd.errors import Busy, Internal, JobdError, NotAuthenticated, Slow
 from jobd.events import Event
 from jobd.feed import Feed
 from jobd.follow import Following
@@ -44,6 +46,12 @@ UNREAD_PAUSE = 1024 * 1024
 
 UNANSWERED = 4096
 """Requests of one client that may be without a reply when no more of them are handled."""
+
+IN_A_ROW = 256
+"""Requests of one client that are handled before it is the others' turn."""
+
+MOST_REFUSED = 32
+"""Connections that may wait to be told that they are too many; any more are closed without a word."""
 
 TIME_TO_AUTH = 5.0
 """Seconds."""
@@ -113,6 +121,7 @@ class Session(Protocol):
     One client.
 
     @ivar conn: the connection's number, which the scheduler knows it by.
+    @ivar server: it and all the others.
     """
 
     log = Logger()
@@ -128,13 +137,14 @@ class Session(Protocol):
         self.gone = False
         self.feed: Feed | None = None
         self.following = Following(self.daemon, self.outputs, self)
-        self._factory = factory
+        self.server = factory
         self._verbs = factory.verbs
         self._lines = wire.Lines(wire.MAX_LINE if peer.identity else wire.MAX_LINE_BEFORE_AUTH)
         self._requests: deque[bytes | None] = deque()
         self._first = True
         self._busy = False
         self._working = False
+        self._resting = False
         self._unanswered = 0
         self._input_over = False
         self._finishing = False
@@ -186,7 +196,7 @@ class Session(Protocol):
         self.following.stop()
         self.daemon.listeners.pop(self.conn, None)
         self.daemon.handle(events.Disconnected(self.conn))
-        self._factory.closed(self)
+        self.server.closed(self)
         self._release_drained()
 
     def readConnectionLost(self) -> None:
@@ -199,25 +209,48 @@ class Session(Protocol):
     # In.
 
     def dataReceived(self, data: bytes) -> None:
-        if self._deaf:
+        start = 0
+        while self.peer.identity is None and start < len(data) and not self._deaf:
+            # An auth gives the lines behind it another limit, though they came with it.
+            end = data.find(b"\n", start) + 1 or len(data)
+            self._take_in(data[start:end])
+            start = end
+        self._take_in(data[start:])
+
+    def _take_in(self, data: bytes) -> None:
+        if self._deaf or not data:
             return
         self._requests.extend(self._lines.feed(data))
         self._work()
 
     def _work(self) -> None:
-        if self._working:
+        if self._working or self._resting:
             # A request that was handled at once comes back here: the loop below goes on by itself.
             return
         self._working = True
         try:
-            while self._requests and not self._busy and not self.gone and not self._congested:
+            for _ in range(IN_A_ROW):
+                if not self._requests or self._busy or self.gone or self._congested:
+                    break
                 self._take(self._requests.popleft())
+            else:
+                self._rest()
         finally:
             self._working = False
         self._steer()
         if self._input_over and not self._requests and not self._busy and not self._finishing and not self.gone:
             self._finishing = True
             self.daemon.handle(events.InputEnded(self.conn))
+
+    def _rest(self) -> None:
+        """Let the others have their turn, and then go on."""
+
+        def go_on(_: None) -> None:
+            self._resting = False
+            self._work()
+
+        self._resting = True
+        self.daemon.next_turn().addCallback(go_on)
 
     @property
     def _congested(self) -> bool:
@@ -407,6 +440,35 @@ class Session(Protocol):
             done.callback(None)
 
 
+class Refused(Protocol):
+    """A connection that is one too many: it is told so, and closed."""
+
+    transport: Any
+
+    def __init__(self, factory: SessionFactory) -> None:
+        self._refused = factory.refused
+        self._clock = factory.daemon.clock
+        self._timer: Timer | None = None
+
+    def connectionMade(self) -> None:
+        if len(self._refused) >= MOST_REFUSED:
+            self.transport.abortConnection()
+            return
+        self._refused.add(self)
+        self.transport.write(wire.error(b"", Busy("there are as many connections as can be served; try again later")))
+        if isinstance(self.transport, ProtocolWrapper):
+            self.transport.loseConnection()
+        else:
+            # A whole close, with something it has said unread, would take the line back.
+            self.transport.loseWriteConnection()
+        self._timer = self._clock.callLater(TIME_TO_AUTH, self.transport.abortConnection)
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        self._refused.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+
+
 @attrs.define
 class ServerInfo:
     """What C{hello} and C{stats} say of the daemon itself."""
@@ -422,8 +484,12 @@ class SessionFactory(ServerFactory):
     Makes a session for each connection.
 
     @param verbs: for each verb its handler, and whether it is open to those who have not proved who they are.
+    @param most: sessions at a time; None: as many as come.
+    @ivar refused: the connections that are being told that they are too many.
+    @ivar turned_away: how many there have been.
     """
 
+    log = Logger()
     noisy = False
     _numbers = itertools.count(1)
 
@@ -434,20 +500,34 @@ class SessionFactory(ServerFactory):
         access: Access,
         info: ServerInfo,
         verbs: dict[str, tuple[Handler, bool]],
+        most: int | None = None,
     ) -> None:
         self.daemon = daemon
         self.outputs = outputs
         self.access = access
         self.info = info
         self.verbs = verbs
+        self.most = most
+        self.refused: set[Refused] = set()
+        self.turned_away = 0
+        self._told_full = float("-inf")
         self.sessions: set[Session] = set()
         self._empty: list[Deferred[None]] = []
 
-    def buildProtocol(self, addr: IAddress | None) -> Session:
+    def buildProtocol(self, addr: IAddress | None) -> Session | Refused:
+        if self.most is not None and len(self.sessions) >= self.most:
+            return self._refuse()
         session = Session(next(self._numbers), Peer.at(addr), self)
         session.factory = self
         self.sessions.add(session)
         return session
+
+    def _refuse(self) -> Refused:
+        self.turned_away += 1
+        if self.daemon.clock.seconds() - self._told_full >= LOG_FULL:
+            self._told_full = self.daemon.clock.seconds()
+            self.log.warn("there are {most} connections: no more can be served, new ones are refused", most=self.most)
+        return Refused(self)
 
     def closed(self, session: Session) -> None:
         self.sessions.discard(session)
@@ -462,6 +542,8 @@ class SessionFactory(ServerFactory):
         self._empty.append(done)
         for session in list(self.sessions):
             session.close()
+        for refused in list(self.refused):
+            refused.transport.abortConnection()
         if not self.sessions:
             self._empty = []
             done.callback(None)

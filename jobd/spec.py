@@ -59,6 +59,12 @@ COMMAND_ONLY = ("stdin", "stdout", "stderr")
 CALL_ONLY = ("args", "kwargs")
 SECONDS = ("delay", "timeout", "grace", "backoff")
 
+_PART = re.compile(
+    r"""(?P<space>[ \t\r\n]+)|(?P<plain>[^ \t\r\n'"\\]+|\\.|'[^']*'|"(?:[^"\\]|\\.)*")|(?P<bad>['"\\])""", re.DOTALL
+)
+_SPECIAL = re.compile(r"""['"\\]""")
+_WORD = re.compile(r"[^ \t\r\n]+")
+_ESCAPED = re.compile(r'\\(["\\])')
 _one = msgspec.json.Decoder(JobSpec)
 _raw = msgspec.json.Decoder(msgspec.Raw)
 _many = msgspec.json.Decoder(list[msgspec.Raw])
@@ -116,13 +122,40 @@ def parse_job(json: bytes) -> Submission:
 
 def parse_run(argument: bytes) -> list[Submission]:
     """C{run sort -u "my file.txt"}"""
-    try:
-        words = shlex.split(argument.decode())
-    except ValueError as problem:
-        raise BadValue(f"the words cannot be split: {str(problem).lower()}") from None
+    words = split_words(argument.decode())
     if not words:
         raise BadValue("run takes a program and its arguments, as: run echo hello")
     return [parse_job(wire.to_json({"argv": words}))]
+
+
+def split_words(text: str) -> list[str]:
+    """
+    The words of a line, as C{shlex.split} finds them, which takes a quarter of a minute for a word of a megabyte.
+
+    @raise BadValue: a quotation has no end, or nothing follows a backslash.
+    """
+    if not _SPECIAL.search(text):
+        return _WORD.findall(text)
+    words: list[list[str]] = []
+    open_word = False
+    for part in _PART.finditer(text):
+        if part.lastgroup == "space":
+            open_word = False
+            continue
+        if part.lastgroup == "bad":
+            why = "no escaped character" if part[0] == "\\" else "no closing quotation"
+            raise BadValue(f"the words cannot be split: {why}")
+        if not open_word:
+            words.append([])
+            open_word = True
+        words[-1].append(_unquoted(part[0]))
+    return ["".join(word) for word in words]
+
+
+def _unquoted(part: str) -> str:
+    if part[0] == '"':
+        return _ESCAPED.sub(r"\1", part[1:-1])
+    return part[1:-1] if part[0] == "'" else part[1:] if part[0] == "\\" else part
 
 
 def parse_sh(argument: bytes) -> list[Submission]:

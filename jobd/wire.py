@@ -292,4 +292,5 @@ def _shown(value: bytes | msgspec.Raw) -> str:
     raw = bytes(value)
     if raw[:1] == b'"':
         return excerpt(decode(_text, raw).encode())
-    return raw.decode() if len(raw) <= 40 else excerpt(raw)
+    text = raw.decode()
+    return text if len(text) <= 40 and text.isprintable() else excerpt(raw)

@@ -133,6 +133,15 @@ class Lines(Sessions):
         text = "x" * 10_000
         self.assertEqual(f"ok {text}", client.ask(f"ping {text}"))
 
+    def test_with_the_auth(self) -> None:
+        """So may those that come in one piece with it, whole or not."""
+        client = self.daemon.connect(REMOTE)
+        text = "x" * 10_000
+        client.feed(f"auth secret\nping {text}\nping {text}".encode())
+        self.assertEqual(["ok", f"ok {text}"], client.take())
+        client.feed(b"y\n")
+        self.assertEqual([f"ok {text}y"], client.take())
+
     def test_bad_bytes(self) -> None:
         """What is not UTF-8, or holds a NUL, is an error, and the connection stays in step."""
         self.client.feed(b"ping \xff\n#t run \xc3\nr\0n x\nping\n")

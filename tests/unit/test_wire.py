@@ -276,6 +276,7 @@ class DecodeTests(TestCase):
         self.refused(BadValue, b'{"limit": "%s"}' % (b"x" * 50), f"limit: {limit}, not '{'x' * 40}…'", limit=limit)
         self.refused(BadValue, b'{"limit": {"a": [1, 2]}}', 'limit: a number of jobs, not {"a": [1, 2]}', limit=limit)
         self.refused(BadValue, b'{"limit": [%s1]}' % (b"1," * 40), f"limit: {limit}, not '[{'1,' * 19}1…'", limit=limit)
+        self.refused(BadValue, '{"limit": ["\x9b2J"]}'.encode(), f"limit: {limit}, not '[\"\\x9b2J\"]'", limit=limit)
         inner = "inner.depth: expected integer, got string; inner: how deep"
         self.refused(BadValue, b'{"inner": {"depth": "x"}}', inner, inner="how deep")
 
