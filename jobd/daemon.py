@@ -101,6 +101,7 @@ class Daemon:
     @param broken: called with the error when the store has failed: nothing can be promised any more.
     @param rest: seconds between two batches while jobs have to wait for a place.
     @param halted: called once the daemon is drained.
+    @ivar instance: what L{jobd.snapshot.Snapshot} says of the store.
     @ivar announced: the newest cursor that was told to anybody.
     @ivar progress: what running jobs last said of their progress, JSON.
     """
@@ -124,6 +125,7 @@ class Daemon:
         self.clock = clock
         self.listeners: dict[int, Listener] = {}
         self.watchers: set[Watcher] = set()
+        self.instance = ""
         self.announced = 0
         self.progress: dict[int, bytes] = {}
         self.full = False
@@ -163,6 +165,7 @@ class Daemon:
         self.pool = pool
         snapshot = self.store.open()
         found = self.scheduler.restore(snapshot, self.now())
+        self.instance = snapshot.instance
         self.announced = self.scheduler.cursor
         self._ended_since = len(self.scheduler.ended)
         running = [action for action in found if isinstance(action, actions.Start)]

@@ -27,6 +27,7 @@ class Kept:
 @attrs.define(slots=True)
 class Snapshot:
     """
+    @ivar instance: names what was kept: another one knows other jobs by the same ids.
     @ivar next_id: above every id ever given out.
     @ivar cursor: of the newest event ever kept.
     @ivar jobs: those that had not ended, by growing id.
@@ -36,6 +37,7 @@ class Snapshot:
     @ivar groups: for groups with jobs that have not ended: how many ended in which state.
     """
 
+    instance: str = ""
     next_id: int = 1
     cursor: int = 0
     jobs: Iterable[Kept] = ()

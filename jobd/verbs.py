@@ -443,6 +443,7 @@ def hello(session: Session, request: Request) -> None:
         "limits": {"line": wire.MAX_LINE, "result": wire.MAX_RESULT},
     }
     if known:
+        answer["instance"] = session.daemon.instance
         answer["cursor"] = session.daemon.announced
         if session.peer.local:
             answer["state_dir"] = session.info.state_dir

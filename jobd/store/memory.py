@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ class MemoryStore:
     """
 
     def __init__(self) -> None:
+        self._instance = secrets.token_hex(8)
         self._records: dict[int, Record] = {}
         self._specs: dict[int, JobSpec] = {}
         self._fingerprints: dict[int, int] = {}
@@ -38,6 +40,7 @@ class MemoryStore:
     def open(self) -> Snapshot:
         live = [self._kept(record) for record in self._records.values() if not record.state.final]
         return Snapshot(
+            instance=self._instance,
             next_id=self._next_id,
             cursor=self._cursor,
             jobs=sorted(live, key=lambda kept: kept.id),

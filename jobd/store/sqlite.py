@@ -8,6 +8,7 @@ disk, the next batch gathers in the daemon.
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
@@ -59,6 +60,7 @@ class SqliteStore:
             database = self._connect()
             try:
                 self._prepare(database, fresh)
+                name_instance(database)
                 snapshot = read_snapshot(database)
             finally:
                 database.close()
@@ -297,7 +299,15 @@ def high_marks(database: sqlite3.Connection) -> tuple[int, int]:
     return max(marks.get("next_id", 1), last_id + 1), max(marks.get("cursor", 0), newest)
 
 
+def name_instance(database: sqlite3.Connection) -> None:
+    """Give the store its name, once."""
+    database.execute(
+        "INSERT INTO marks (name, value) VALUES ('instance', ?) ON CONFLICT (name) DO NOTHING", (secrets.randbits(63),)
+    )
+
+
 def read_snapshot(database: sqlite3.Connection) -> Snapshot:
+    (instance,) = database.execute("SELECT value FROM marks WHERE name = 'instance'").fetchone()
     next_id, cursor = high_marks(database)
     live = database.execute(
         "SELECT id, state, attempt, submitted, started, due, ending, spec, outcome "
@@ -321,6 +331,7 @@ def read_snapshot(database: sqlite3.Connection) -> Snapshot:
     for group, state, count in database.execute(schema.OPEN_GROUPS):
         groups.setdefault(group, {})[WORDS[state]] = count
     return Snapshot(
+        instance=f"{instance:016x}",
         next_id=next_id,
         cursor=cursor,
         jobs=jobs,
