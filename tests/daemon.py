@@ -30,15 +30,21 @@ PATIENCE = 60.0
 _TWISTD = """
 import sys
 sys.argv[0] = "twistd"
+from twisted.scripts import twistd
 if "coverage" in sys.modules:
     from coverage import Coverage
-    from twisted.internet import reactor
-    measuring = Coverage.current()
-    reactor.addSystemEventTrigger("after", "shutdown", lambda: measuring and (measuring.stop(), measuring.save()))
-from twisted.scripts.twistd import run
-run()
+    measuring, run_app = Coverage.current(), twistd.runApp
+    def saving(config):
+        from twisted.internet import reactor
+        reactor.addSystemEventTrigger("after", "shutdown", lambda: measuring and (measuring.stop(), measuring.save()))
+        run_app(config)
+    twistd.runApp = saving
+twistd.run()
 """
-"""twistd dies of the signal that it was stopped by: what coverage has measured must be saved before."""
+"""
+twistd dies of the signal that it was stopped by: what coverage has measured must be saved before. Which
+reactor there is, is known only once it has read its options.
+"""
 
 _ANNOUNCES = "listening on "
 _HAS_PIDFD = hasattr(os, "pidfd_open")
@@ -64,6 +70,7 @@ class Daemon:
         listen: Sequence[str] | None = None,
         tcp: bool = False,
         environment: Mapping[str, str] | None = None,
+        twistd: Sequence[str] = (),
     ) -> None:
         """
         @param options: further options of C{twistd jobd}.
@@ -71,11 +78,13 @@ class Daemon:
             socket in the state folder where there are Unix sockets.
         @param tcp: listen on a free loopback port, too.
         @param environment: variables on top of this process's own.
+        @param twistd: further options of C{twistd} itself.
         """
         self.state = state
         self.urls: list[str] = []
         self.lines: list[str] = []
         self._options = options
+        self._twistd = twistd
         if listen is None:
             unix = [] if sys.platform == "win32" else [f"unix:{self.socket_path}"]
             listen = [*unix, *(["tcp:0:interface=127.0.0.1"] if tcp or not unix else [])]
@@ -125,7 +134,8 @@ class Daemon:
     def start(self) -> None:
         """Start it and return once it listens everywhere it should."""
         listen = [word for endpoint in self._listen for word in ("--listen", endpoint)]
-        command = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "jobd", "--state-dir", str(self.state), *listen]
+        twistd = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", *self._twistd]
+        command = [*twistd, "jobd", "--state-dir", str(self.state), *listen]
         self.urls, self.lines, self._closed = [], [], False
         self._process = subprocess.Popen(
             [*command, *self._options],
@@ -225,6 +235,7 @@ def running_daemon(
     tcp: bool = False,
     listen: Sequence[str] | None = None,
     environment: Mapping[str, str] | None = None,
+    twistd: Sequence[str] = (),
 ) -> Iterator[Daemon]:
     """
     A daemon on a fresh state folder while the block runs; the parameters are
@@ -234,7 +245,8 @@ def running_daemon(
         a process behind.
     """
     with tempfile.TemporaryDirectory(prefix="jobd-test-") as folder:
-        daemon = Daemon(Path(folder).resolve(), *options, listen=listen, tcp=tcp, environment=environment)
+        state = Path(folder).resolve()
+        daemon = Daemon(state, *options, listen=listen, tcp=tcp, environment=environment, twistd=twistd)
         daemon.start()
         try:
             yield daemon
