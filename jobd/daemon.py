@@ -13,7 +13,7 @@ what stands before it is kept.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -25,6 +25,7 @@ from jobd.alarm import Clock, Timer
 from jobd.errors import Full, StoreError
 from jobd.events import Event, Now
 from jobd.job import WORDS, State
+from jobd.pages import Pages
 from jobd.pool import Heard, Pool
 from jobd.scheduler import Scheduler
 from jobd.store import KeptEvent, Pruned, Reader, Store
@@ -69,6 +70,13 @@ class Listener(Protocol):
 
     def hold(self, by: int) -> None:
         """Count what is still being looked up for it: it is not finished before that is told."""
+
+    def drained(self) -> Deferred[None]:
+        """Fires once the client has taken what was sent, or is gone."""
+
+    @property
+    def gone(self) -> bool:
+        """There is nobody any more to tell anything."""
 
 
 class Watcher(Protocol):
@@ -191,6 +199,12 @@ class Daemon:
         if not self._turning:
             self._turning = True
             self._turn(self._end_turn)
+
+    def next_turn(self) -> Deferred[None]:
+        """Fires in the reactor's next turn, when all others had theirs: for whoever has much to do."""
+        done: Deferred[None] = Deferred()
+        self._turn(lambda: done.callback(None))
+        return done
 
     def settled(self) -> Deferred[None]:
         """
@@ -377,28 +391,40 @@ class Daemon:
             watcher.progressed(job_id, line)
 
     def _recall(self, action: actions.Recall) -> None:
-        self._tell_again(action.conn, lambda reader: reader.finishes(action.ids))
+        self._tell_again(action.conn, lambda listener: self._tell_finishes(listener, action.ids))
 
     def _recall_group(self, action: actions.RecallGroup) -> None:
-        def ask(reader: Reader) -> list[KeptEvent]:
-            event = reader.group_event(action.group)
-            return [] if event is None else [event]
+        self._tell_again(action.conn, lambda listener: self._tell_group(listener, action.group))
 
-        self._tell_again(action.conn, ask)
-
-    def _tell_again(self, conn: int, ask: Callable[[Reader], list[KeptEvent]]) -> None:
+    def _tell_again(self, conn: int, tell: Callable[[Listener], Coroutine[Deferred[Any], Any, None]]) -> None:
         listener = self.listeners.get(conn)
         if listener is None:
             return
         listener.hold(1)
+        told = Deferred.fromCoroutine(tell(listener))
+        told.addErrback(lambda failure: self.log.failure("could not recall", failure))
+        told.addCallback(lambda _: listener.hold(-1))
 
-        def tell(found: list[KeptEvent]) -> None:
-            for event in found:
-                listener.send(kept_line(event))
-            listener.flush()
-            listener.hold(-1)
+    async def _tell_finishes(self, listener: Listener, ids: Sequence[int]) -> None:
+        """How these have ended, as fast as the client takes it."""
+        pages = Pages()
+        begun = 0
+        while begun < len(ids) and not listener.gone:
+            some = ids[begun : begun + pages.size]
+            begun += len(some)
+            found = await self.read(_finishes(some))
+            pages.read(found)
+            await listener.drained()
+            self._send_kept(listener, found)
 
-        self.read(ask).addCallback(tell).addErrback(lambda failure: self.log.failure("could not recall", failure))
+    async def _tell_group(self, listener: Listener, name: str) -> None:
+        event = await self.read(lambda reader: reader.group_event(name))
+        self._send_kept(listener, [] if event is None else [event])
+
+    def _send_kept(self, listener: Listener, found: Sequence[KeptEvent]) -> None:
+        for event in found:
+            listener.send(kept_line(event))
+        listener.flush()
 
     def _close(self, action: actions.Close) -> None:
         listener = self.listeners.get(action.conn)
@@ -445,6 +471,10 @@ class Daemon:
 
 def _call(action: Perform) -> None:
     action()
+
+
+def _finishes(ids: Sequence[int]) -> Callable[[Reader], list[KeptEvent]]:
+    return lambda reader: reader.finishes(ids)
 
 
 def event_line(cursor: int, job_id: int, state: State | None, outcome: bytes) -> bytes:

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from twisted.internet.defer import Deferred
 
 from jobd.daemon import Daemon, Listener, kept_line
-
-PAGE = 500
-"""Events read from the store at a time."""
-
-
-class Outlet(Listener, Protocol):
-    """Where a feed's lines go."""
-
-    def drained(self) -> Deferred[None]:
-        """Fires once the client has taken what was sent, or is gone."""
-
-    @property
-    def gone(self) -> bool: ...
+from jobd.pages import Pages
+from jobd.store import KeptEvent
 
 
 class Feed:
@@ -28,7 +15,7 @@ class Feed:
     @ivar live: all that was kept has been sent; what is announced now follows without a gap.
     """
 
-    def __init__(self, daemon: Daemon, outlet: Outlet, since: int, progress: bool) -> None:
+    def __init__(self, daemon: Daemon, outlet: Listener, since: int, progress: bool) -> None:
         self.position = since
         self.live = False
         self._daemon = daemon
@@ -37,6 +24,7 @@ class Feed:
 
     async def catch_up(self) -> None:
         """Send what is kept, as fast as the client takes it, and then become live."""
+        pages = Pages()
         while not self._outlet.gone:
             newest = self._daemon.announced
             if self.position >= newest:
@@ -44,14 +32,19 @@ class Feed:
                 self.live = True
                 self._daemon.watchers.add(self)
                 return
-            page = await self._daemon.read(lambda reader: reader.events(self.position, PAGE))
+            size = pages.size
+            page = await self._read(size)
+            pages.read(page)
             # What is kept, but not announced yet, comes once it is announced.
             page = [event for event in page if event.cursor <= newest]
+            await self._outlet.drained()
             for event in page:
                 self._outlet.send(kept_line(event))
             self._outlet.flush()
-            self.position = page[-1].cursor if len(page) == PAGE else newest
-            await self._outlet.drained()
+            self.position = page[-1].cursor if len(page) == size else newest
+
+    def _read(self, size: int) -> Deferred[list[KeptEvent]]:
+        return self._daemon.read(lambda reader: reader.events(self.position, size))
 
     def announced(self, cursor: int, job_id: int, line: bytes) -> None:
         self.position = cursor

@@ -7,24 +7,32 @@ from twisted.logger import Logger
 
 from jobd import wire
 from jobd.alarm import Timer
-from jobd.daemon import Daemon, kept_line
-from jobd.feed import Outlet
+from jobd.daemon import Daemon, Listener, kept_line
 from jobd.outputs import Outputs
 
 PART = 64 * 1024
 """Bytes in one event."""
+
+AT_ONCE, IN_A_ROW = 256 * 1024, 64
+"""Bytes that are sent, and jobs that are looked at, before the client must take them and the others have their turn."""
 
 SOONEST, LATEST = 0.02, 0.25
 """Seconds between two looks at the files: soon after something was written, later while nothing is."""
 
 
 class Follower:
-    """One job that is followed. @ivar offsets: for each stream the first byte not yet sent."""
+    """
+    One job that is followed.
+
+    @ivar offsets: for each stream the first byte not yet sent.
+    @ivar troubled: its output could not be read, and that has been logged.
+    """
 
     def __init__(self, job_id: int, attempt: int, streams: tuple[str, ...], start: int) -> None:
         self.job_id = job_id
         self.attempt = attempt
         self.offsets = dict.fromkeys(streams, start)
+        self.troubled = False
 
     def go_on(self, newest: int) -> bool:
         """This attempt's output has been sent. Returns whether there is another one to be sent."""
@@ -43,7 +51,7 @@ class Following:
 
     log = Logger()
 
-    def __init__(self, daemon: Daemon, outputs: Outputs, outlet: Outlet) -> None:
+    def __init__(self, daemon: Daemon, outputs: Outputs, outlet: Listener) -> None:
         self._daemon = daemon
         self._outputs = outputs
         self._outlet = outlet
@@ -95,13 +103,26 @@ class Following:
         """Send what is new, end those that have ended, and look again later."""
         more = False
         over: list[Follower] = []
+        looked = sent = 0
         for follower in list(self._jobs.values()):
             # Looked up first: what an attempt wrote before it ended is found after this look.
             job = self._daemon.scheduler.jobs.get(follower.job_id)
-            if self._send_parts(follower) or (job is not None and follower.go_on(job.attempt)):
+            if not self._current(follower) or (job is not None and job.attempt < follower.attempt):
+                continue
+            looked += 1
+            found = self._send_parts(follower)
+            if found is None:
+                continue
+            sent += found
+            if found or (job is not None and follower.go_on(job.attempt)):
                 more = True
             elif job is None:
                 over.append(follower)
+            if sent >= AT_ONCE or looked % IN_A_ROW == 0:
+                sent = 0
+                await self._let_go()
+                if self._outlet.gone:
+                    return
         self._outlet.flush()
         if over:
             more = await self._tell_ends(over) or more
@@ -111,19 +132,38 @@ class Following:
             self._pause = SOONEST if more or over else min(LATEST, self._pause * 1.5)
             self._again(0.0 if more else self._pause)
 
-    def _send_parts(self, follower: Follower) -> bool:
-        """One part of each stream. Returns whether there was anything."""
-        wrote = False
+    def _current(self, follower: Follower) -> bool:
+        """Whether the client has not begun to follow that job anew since."""
+        return self._jobs.get(follower.job_id) is follower
+
+    async def _let_go(self) -> None:
+        """Let the client take what was sent, and the others have their turn."""
+        self._outlet.flush()
+        await self._outlet.drained()
+        await self._daemon.next_turn()
+
+    def _send_parts(self, follower: Follower) -> int | None:
+        """One part of each stream. Returns how many bytes there were; None if it cannot be read just now."""
+        try:
+            return self._read_parts(follower)
+        except OSError as problem:
+            if not follower.troubled:
+                self.log.error("the output of job {id} cannot be read: {problem}", id=follower.job_id, problem=problem)
+            follower.troubled = True
+            return None
+
+    def _read_parts(self, follower: Follower) -> int:
+        found = 0
         for stream, start in follower.offsets.items():
             part = self._outputs.read(follower.job_id, follower.attempt, stream, start, PART)
             if part.data:
-                wrote = True
+                found += len(part.data)
                 follower.offsets[stream] = part.next
                 event = {"stream": stream, "from": part.start, **part.fields()}
                 if follower.attempt > 1:
                     event["attempt"] = follower.attempt
                 self._outlet.send(wire.event(0, follower.job_id, "output", wire.to_json(event)))
-        return wrote
+        return found
 
     async def _tell_ends(self, over: list[Follower]) -> bool:
         """
@@ -135,13 +175,15 @@ class Following:
         ids = [follower.job_id for follower in over]
         records = await self._daemon.read(lambda reader: reader.records(ids))
         attempts = {record.id: record.attempt for record in records}
-        done = [one.job_id for one in over if not one.go_on(attempts.get(one.job_id, 0))]
-        ends = await self._daemon.read(lambda reader: reader.finishes(done))
+        done = [one for one in over if not one.go_on(attempts.get(one.job_id, 0))]
+        ends = await self._daemon.read(lambda reader: reader.finishes([one.job_id for one in done]))
+        current = {one.job_id for one in done if self._current(one)}
         for event in ends:
-            self._outlet.send(kept_line(event))
+            if event.job_id in current:
+                self._outlet.send(kept_line(event))
         self._outlet.flush()
-        for job_id in done:
-            self._jobs.pop(job_id, None)
+        for job_id in current:
+            del self._jobs[job_id]
         if not self._jobs:
             self._daemon.watchers.discard(self)
             self._outlet.hold(-1)

@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +20,15 @@ from twisted.python.failure import Failure
 from jobd import paths
 from jobd.errors import UsageError
 from jobd.settings import Settings
+
+IDLE, BETWEEN, LOOKS = 60, 15, 4
+"""Seconds of silence before the system asks a client's machine, seconds between two times, and how often it asks."""
+
+GONE = 120
+"""Seconds after which a client has vanished whose machine does not confirm what it is sent."""
+
+SET_ASIDE, FOR_EACH_WORKER, FEWEST = 128, 4, 8
+"""Descriptors that are not for connections, those of each worker, and the connections there may always be."""
 
 LONGEST_SOCKET_PATH = 100
 """Bytes: what every system takes for a Unix socket's path."""
@@ -151,6 +161,8 @@ def listen(description: str, endpoint: IStreamServerEndpoint, factory: IProtocol
     results: list[Any] = []
     endpoint.listen(factory).addBoth(results.append)
     port = results[0] if results else Failure(UsageError("this kind of endpoint cannot be used here"))
+    if not unix and not isinstance(port, Failure):
+        notice_the_dead(port.socket)
     if isinstance(port, Failure):
         problem = port.value
         reason = problem.socketError if isinstance(problem, CannotListenError) else problem
@@ -163,6 +175,36 @@ def listen(description: str, endpoint: IStreamServerEndpoint, factory: IProtocol
         )
     listening: IListeningPort = port
     return listening
+
+
+def notice_the_dead(listener: socket.socket) -> None:
+    """
+    Have the system look whether clients are still there that say nothing and take nothing: one that vanished
+    without a word is then dropped. What is set here holds for every connection that is accepted.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = {"TCP_KEEPIDLE": IDLE, "TCP_KEEPALIVE": IDLE, "TCP_KEEPINTVL": BETWEEN, "TCP_KEEPCNT": LOOKS}
+    for name, value in {**options, "TCP_USER_TIMEOUT": GONE * 1000}.items():
+        option = getattr(socket, name, None)
+        if option is not None:
+            with suppress(OSError):
+                listener.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def most_connections(workers: int) -> int | None:
+    """
+    How many connections can be served, by the descriptors this process may open: some are set aside for the
+    store, the workers, listeners, output that is read, and those who are told that they are too many.
+    None: there is no such limit.
+    """
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    return max(FEWEST, limit - SET_ASIDE - FOR_EACH_WORKER * workers)
 
 
 def reachable_only_here(address: IAddress) -> bool:

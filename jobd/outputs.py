@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -17,6 +18,9 @@ FILE_OF: dict[str, Stream] = {"stdout": "out", "stderr": "err"}
 """What the workers call each stream."""
 
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EISDIR})
+"""There is no output, or something in its place that is none. All other errors may pass."""
 
 
 @attrs.define(slots=True)
@@ -56,13 +60,17 @@ class Outputs:
         """
         A part that begins at C{start} (below 0: counted from the end), of C{limit} bytes at most. Of an output
         that is not there the part is empty. A character of UTF-8 is not cut in two.
+
+        @raise OSError: it may be there, but the system cannot open or read it now.
         """
         nothing = Part(max(0, start), b"", 0)
         path = output_path(self.folder, job_id, attempt, FILE_OF[stream])
         try:
             handle = os.open(path, _OPEN)
-        except OSError:
-            return nothing
+        except OSError as problem:
+            if problem.errno in _NOT_THERE:
+                return nothing
+            raise
         try:
             part = _read(handle, start, limit)
             # If not, it was empty, and has become another job's since it was opened.

@@ -122,7 +122,8 @@ class JobdService(Service):
             self._broken,
             self._drained,
         )
-        self._factory = SessionFactory(self._daemon, outputs, Access(token, settings.pickle), info, verbs.VERBS)
+        most = listening.most_connections(settings.workers)
+        self._factory = SessionFactory(self._daemon, outputs, Access(token, settings.pickle), info, verbs.VERBS, most)
         self._listen(tls)
         self._pool = ProcessPool(
             self._reactor, self._clock, settings.workers, str(settings.output_dir), self._environment(tls is not None)

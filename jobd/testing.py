@@ -406,7 +406,9 @@ class MemoryDaemon:
     def connect(self, address: IAddress = LOCAL) -> MemoryClient:
         """A client that has just connected from there."""
         transport = MemoryTransport(self._turns.append)
-        transport.session = self.factory.buildProtocol(address)
+        session = self.factory.buildProtocol(address)
+        assert isinstance(session, Session)
+        transport.session = session
         transport.session.transport = transport
         transport.session.connectionMade()
         return MemoryClient(self, transport)

@@ -363,6 +363,8 @@ def stats(session: Session, request: Request) -> None:
                 "draining": scheduler.draining,
                 "full": daemon.full,
                 "connections": len(daemon.listeners),
+                "most_connections": session.server.most,
+                "turned_away": session.server.turned_away,
                 "pool": daemon.pool.stats(),
             }
         ),

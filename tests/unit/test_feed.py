@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from jobd import feed
+from jobd import pages
 from jobd.store import Reader
 from jobd.store.memory import MemoryStore
 from jobd.testing import FakePool, HeldStore, MemoryClient, MemoryDaemon
@@ -119,7 +119,7 @@ class Feeds(SynchronousTestCase):
 
     def test_half_close(self) -> None:
         """After the client has closed its sending half it gets what there is, then the connection ends."""
-        self.patch(feed, "PAGE", 2)
+        self.patch(pages, "MOST", 2)
         self.submit(8)
         self.end(7)
         client = self.daemon.connect()
@@ -130,7 +130,7 @@ class Feeds(SynchronousTestCase):
 
     def test_half_close_before_all_is_sent(self) -> None:
         """Also when the store is slow, and the client too."""
-        self.patch(feed, "PAGE", 2)
+        self.patch(pages, "MOST", 2)
         self.submit(7)
         self.end(7)
         store = LateStore()
@@ -173,7 +173,7 @@ class Feeds(SynchronousTestCase):
         stop reading and go on: each gets every event from its cursor on, in order, once.
         """
         for seed in range(60):
-            self.patch(feed, "PAGE", 3)
+            self.patch(pages, "MOST", 3)
             self.play(random.Random(seed), f"seed {seed}")
 
     def play(self, chance: random.Random, seed: str) -> None:

@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("why",),
     ("store",),
     ("worker", "alarm"),
-    ("pool", "outputs"),
+    ("pool", "outputs", "pages"),
     ("daemon",),
     ("feed", "follow"),
     ("server", "verbs"),
