@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from jobd import paths
 from jobd.errors import UsageError
 from jobd.settings import Settings
+from jobd.wire import plain
 
 IDLE, BETWEEN, LOOKS = 60, 15, 4
 """Seconds of silence before the system asks a client's machine, seconds between two times, and how often it asks."""
@@ -53,7 +54,7 @@ def make_token(path: Path) -> bytes:
             raise UsageError(f"others can read the token file {path}: chmod 600 {path}")
     except OSError as problem:
         raise UsageError(f"the token file {path} cannot be used: {problem.strerror}") from None
-    if not token or len(token) > 1024 or not token.isascii() or b" " in token or b"\n" in token:
+    if not token or len(token) > 1024 or not token.isascii() or b" " in token or not token.decode().isprintable():
         raise UsageError(f"the token file {path} must hold one word of ASCII")
     return token
 
@@ -137,10 +138,10 @@ def parse_endpoints(descriptions: list[str], reactor: IReactorCore) -> list[tupl
             description += ":mode=600"
         try:
             found.append((description, serverFromString(reactor, description)))
-        except (ValueError, TypeError, KeyError, IndexError) as problem:
+        except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as problem:
             raise UsageError(
                 f"listen {description!r} is not a server endpoint, "
-                f"as tcp:7733:interface=127.0.0.1 or unix:/run/jobd.sock: {problem}"
+                f"as tcp:7733:interface=127.0.0.1 or unix:/run/jobd.sock: {plain(str(problem))}"
             ) from None
     return found
 

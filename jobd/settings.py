@@ -11,7 +11,7 @@ import attrs
 
 from jobd import paths
 from jobd.errors import UsageError
-from jobd.wire import did_you_mean
+from jobd.wire import did_you_mean, plain
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -83,8 +83,9 @@ def _read(config: Path) -> dict[str, Any]:
             values: dict[str, Any] = tomllib.load(file)
     except OSError as problem:
         raise UsageError(f"the configuration {config} cannot be read: {problem.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise UsageError(f"the configuration {config} is not TOML: {problem}") from None
+    except (ValueError, RecursionError) as problem:
+        # Most are a TOMLDecodeError, but not those of bytes that are no text, or of an integer of a thousand digits.
+        raise UsageError(f"the configuration {config} is not TOML: {plain(str(problem))}") from None
     for name in values:
         if name not in NAMES:
             raise UsageError(f"{config}: there is no option {name!r}{did_you_mean(name, NAMES)}")
@@ -106,16 +107,20 @@ def _convert(name: str, value: Any) -> Any:
         if value not in words:
             raise UsageError(f"{name} is one of {', '.join(words)}, not {value!r}")
         return value
-    if not isinstance(value, (str, Path)) or not str(value):
+    if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
         raise UsageError(f"{name} takes a path, not {value!r}")
-    return Path(os.path.abspath(Path(value).expanduser()))
+    try:
+        return Path(os.path.abspath(Path(value).expanduser()))
+    except RuntimeError:
+        raise UsageError(f"{name}: nobody is known whose home {str(value)!r} could begin with") from None
 
 
 def _number(name: str, value: Any, kind: type, least: int) -> Any:
     try:
         number = kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = None
-    if number is None or isinstance(value, bool) or not least <= number <= 1_000_000_000:
+    wrong = number is None or isinstance(value, bool) or (isinstance(value, float) and number != value)
+    if wrong or not least <= number <= 1_000_000_000:
         raise UsageError(f"{name} takes a number from {least} on, not {value!r}")
     return number

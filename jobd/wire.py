@@ -211,8 +211,14 @@ def ok(tag: bytes, text: bytes = b"") -> bytes:
 
 
 def error(tag: bytes, problem: JobdError) -> bytes:
-    text = " ".join(str(problem).split()) or type(problem).__doc__ or ""
+    text = plain(str(problem)) or type(problem).__doc__ or ""
     return b"%serror %s %s\n" % (tag, problem.code.encode(), text.encode("utf-8", "replace"))
+
+
+def plain(text: str) -> str:
+    """A text on one line, with no character that does something to a terminal instead of being shown."""
+    text = " ".join(text.split())
+    return text if text.isprintable() else "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)
 
 
 def event(cursor: int, job_id: int, word: str, json: bytes = b"") -> bytes:
@@ -292,5 +298,4 @@ def _shown(value: bytes | msgspec.Raw) -> str:
     raw = bytes(value)
     if raw[:1] == b'"':
         return excerpt(decode(_text, raw).encode())
-    text = raw.decode()
-    return text if len(text) <= 40 and text.isprintable() else excerpt(raw)
+    return raw.decode() if len(raw) <= 40 else excerpt(raw)

@@ -63,7 +63,10 @@ def parse(url: str) -> Target:
     if scheme == "jobd+unix":
         if not rest.startswith("/"):
             raise UsageError(f"{url!r} names no absolute path: write jobd+unix:///path, with three slashes")
-        return Target(path=_unquote(rest))
+        path = _unquote(rest)
+        if "\0" in path:
+            raise UsageError(f"{url!r}: no path has a NUL character in it")
+        return Target(path=path)
     if scheme not in ("jobd", "jobds"):
         why = "jobd does not speak HTTP" if scheme in ("http", "https") else f"jobd does not know {scheme!r}"
         raise UsageError(f"{url!r}: {why}; write {_FORMS}")
@@ -96,11 +99,11 @@ def _host_and_port(url: str, rest: str) -> tuple[str, int]:
         port = tail[1:]
     else:
         host, _, port = rest.partition(":")
-    if not host or any(mark in host + port for mark in "/?#@ "):
+    if not host or not host.isprintable() or any(mark in host + port for mark in "/?#@ "):
         raise UsageError(f"{url!r} names no host: write {_FORMS}")
     if not port:
         return host, paths.DEFAULT_PORT
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
         raise UsageError(f"{url!r}: {port!r} is no port; it is a number from 1 to 65535")
     return host, int(port)
 

@@ -51,12 +51,15 @@ class Parsing(TestCase):
             "jobd://h:0",
             "jobd://h:65536",
             "jobd://h:x",
+            "jobd://h:" + "1" * 5000,
+            "jobd://h\x1b:1",
             "jobd://u@h:1",
             "jobd://h:1/path",
             "jobd://[::1",
             "jobd://[::1]80",
             "jobd+unix://relative",
             "jobd+unix://",
+            "jobd+unix:///a%00b",
         ):
             self.assertIn(repr(url), str(self.assertRaises(UsageError, parse, url)))
 

@@ -47,7 +47,7 @@ class TokenTests(TestCase):
     def test_not_a_token(self) -> None:
         """A file that is empty or holds more than one word is refused."""
         self.path.touch(0o600)
-        for text in ("", "\n", "two words", "two\nlines", "caf\xe9", "x" * 1025):
+        for text in ("", "\n", "two words", "two\nlines", "caf\xe9", "x" * 1025, "tab\tbed", "\x1b"):
             self.path.write_text(text, encoding="utf-8")
             self.assertIn("must hold one word of ASCII", self.problem())
 
@@ -166,8 +166,20 @@ class ListenTests(TestCase):
 
     def test_no_endpoint(self) -> None:
         """What is no endpoint string is one clear line with an example."""
-        for description in ("nonsense", "tcp", "tcp:x", "tcp:1:2:3:4:5:6", "unix", "", "tcp:1:interfase=127.0.0.1"):
-            self.assertIn("is not a server endpoint, as tcp:7733:interface=127.0.0.1", self.problem(description))
+        for description in (
+            "nonsense",
+            "tcp",
+            "tcp:x",
+            "tcp:1:2:3:4:5:6",
+            "unix",
+            "",
+            "\\",
+            "\x1b",
+            "tcp:1:interfase=127.0.0.1",
+        ):
+            problem = self.problem(description)
+            self.assertIn("is not a server endpoint, as tcp:7733:interface=127.0.0.1", problem)
+            self.assertTrue(problem.isprintable())
 
     def test_tls_by_endpoint(self) -> None:
         """TLS is asked for by options, not by an endpoint string, which cannot ask for client certificates."""
