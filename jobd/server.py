@@ -44,10 +44,10 @@ UNREAD = 8 * 1024 * 1024
 UNREAD_PAUSE = 1024 * 1024
 """Bytes that wait for a client when no more of its requests are handled."""
 
-UNANSWERED = 4096
+UNANSWERED = 2048
 """Requests of one client that may be without a reply when no more of them are handled."""
 
-IN_A_ROW = 256
+IN_A_ROW = 128
 """Requests of one client that are handled before it is the others' turn."""
 
 MOST_REFUSED = 32
