@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
-from jobd.client import commands
 from jobd.client.commands import Command
 from jobd.client.core import Stream
 from jobd.client.reading import open_stream
-from jobd.client.session import PATIENCE, Session
+from jobd.client.session import Session
 from jobd.client.url import Target, locate
 from jobd.errors import ConnectionProblem
 
@@ -68,12 +67,11 @@ class Context:
         """The first connection; over TCP the daemon says whether it wants a token, and where it is."""
         session = self._stack.enter_context(self._open(self.target))
         if not self.target.path:
-            command = commands.greet(self.target.url)
-            self._local = command.read(session.ask(command.request()))
+            self._local = session.greet()
         return session
 
     def _open(self, target: Target) -> Session:
-        return Session(target, timeout=TIMEOUT, patience=PATIENCE).open()
+        return Session(target, timeout=TIMEOUT).open()
 
     def or_private(self, workers: int | None = None) -> None:
         """Connect; where no daemon was named and none is running, start one of our own for as long as we run."""
@@ -96,7 +94,7 @@ class Context:
 
     def stream(self, stream: Stream) -> Session:
         """A further connection, for a stream."""
-        return self._stack.enter_context(open_stream(self.target, stream, TIMEOUT, PATIENCE))
+        return self._stack.enter_context(open_stream(Session(self.target, stream=stream, timeout=TIMEOUT)))
 
     def do(self, command: Command[T]) -> T:
         """Send a command and read its reply."""

@@ -18,9 +18,9 @@ from jobd.client.aiolink import Inbox, Link
 from jobd.client.book import Book
 from jobd.client.commands import Command, JobLike, Selector
 from jobd.client.core import Event, Request, Stream
+from jobd.client.liveness import LIVENESS, PATIENCE, Manners
 from jobd.client.outcome import FINAL, Outcome
 from jobd.client.reading import Output, told
-from jobd.client.session import PATIENCE
 from jobd.client.specs import Spec
 from jobd.client.streams import Follow, Watch
 from jobd.client.url import locate
@@ -35,6 +35,7 @@ async def connect(
     token: str | None = None,
     timeout: float = 10.0,
     reconnect: bool | float = True,
+    liveness: float = LIVENESS,
     tls_ca: str | None = None,
     tls_cert: str | None = None,
     tls_key: str | None = None,
@@ -46,10 +47,12 @@ async def connect(
     """
     target = locate(url, token=token, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key)
     patience = PATIENCE if reconnect is True else float(reconnect)
-    book = Book()
-    link = Link(target, book, timeout=timeout, patience=patience)
-    client = Client(link, book, timeout, patience)
-    await client._greet()
+    greeted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    book = Book(greeted)
+    # Until it has greeted us, one that hangs up will not do better the next time.
+    link = Link(target, book, timeout=timeout, patience=0, liveness=liveness)
+    client = Client(link, book, Manners(timeout, patience, liveness))
+    await client._open(greeted)
     return client
 
 
@@ -61,28 +64,25 @@ Outcomes = list[Outcome]
 class Client:
     """One connection to a daemon; get it from L{connect}. It is an asynchronous context manager that closes it."""
 
-    def __init__(self, link: Link, book: Book, timeout: float, patience: float, fields: Spec | None = None) -> None:
+    def __init__(self, link: Link, book: Book, manners: Manners, fields: Spec | None = None) -> None:
         self._link = link
         self._book = book
-        self._timeout = timeout
-        self._patience = patience
+        self._manners = manners
         self._fields = dict(fields or {})
-        self._keys = specs.Keys() if patience > 0 else None
+        self._keys = specs.Keys() if manners.patience > 0 else None
         self._local = False
 
-    async def _greet(self) -> None:
-        # Until it has greeted us, one that hangs up will not do better the next time.
-        self._link.patience = 0
+    async def _open(self, greeted: asyncio.Future[bool]) -> None:
         await self._link.open()
         try:
-            self._local = await self._do(commands.greet(self.url))
-        except WaitTimeout:
+            self._local = await asyncio.wait_for(greeted, self._manners.timeout)
+        except asyncio.TimeoutError:
             await self.close()
             raise ConnectionProblem(f"{self.url} accepts connections but does not answer; is it jobd?") from None
         except BaseException:
             await self.close()
             raise
-        self._link.patience = self._patience
+        self._link.patience = self._manners.patience
 
     async def __aenter__(self) -> Client:
         return self
@@ -107,7 +107,7 @@ class Client:
 
     def options(self, **fields: Any) -> Client:
         """The same client, with these fields in every job it submits."""
-        other = Client(self._link, self._book, self._timeout, self._patience, {**self._fields, **fields})
+        other = Client(self._link, self._book, self._manners, {**self._fields, **fields})
         other._keys, other._local = self._keys, self._local
         return other
 
@@ -228,7 +228,7 @@ class Client:
 
     async def _stream(self, stream: Stream) -> AsyncIterator[Event]:
         inbox = Inbox()
-        link = Link(self._link.target, inbox, timeout=self._timeout, patience=self._patience, stream=stream)
+        link = Link(self._link.target, inbox, **self._manners._asdict(), stream=stream)
         await link.open()
         try:
             while True:
@@ -318,6 +318,6 @@ class Client:
     async def _reply(self, request: Request, done: asyncio.Future[T]) -> T:
         self._link.send(request)
         try:
-            return await asyncio.wait_for(done, self._timeout)
+            return await asyncio.wait_for(done, self._manners.timeout)
         except asyncio.TimeoutError:
-            raise WaitTimeout(f"{self.url} did not answer within {self._timeout:g} s") from None
+            raise WaitTimeout(f"{self.url} did not answer within {self._manners.timeout:g} s") from None

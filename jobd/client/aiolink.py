@@ -10,7 +10,7 @@ from typing import Any
 from jobd.client.core import Core, Event, Item, Reply, Request, Stream
 from jobd.client.dial import handshake_problem, lost, problem, tls_context, unknown_fate
 from jobd.client.link import Owner
-from jobd.client.session import pauses
+from jobd.client.liveness import Comeback, Pulse
 from jobd.client.url import Target
 from jobd.errors import ConnectionProblem, JobdError
 
@@ -20,17 +20,29 @@ class Link(asyncio.Protocol):
     The core, and the transport it has at the moment.
 
     @param timeout: seconds a connection may take.
+    @param liveness: seconds of silence after which the daemon is asked for a sign of life, or counts as lost.
     @ivar patience: seconds for which a lost daemon is looked for; 0: not at all.
     """
 
     def __init__(
-        self, target: Target, owner: Owner, *, timeout: float, patience: float, stream: Stream | None = None
+        self,
+        target: Target,
+        owner: Owner,
+        *,
+        timeout: float,
+        patience: float,
+        liveness: float,
+        stream: Stream | None = None,
     ) -> None:
         self.target = target
         self._owner = owner
         self._timeout = timeout
         self.patience = patience
         self._core = Core(target.token, stream)
+        self._pulse = Pulse(self._core, liveness)
+        self._comeback = Comeback()
+        self._silence: ConnectionProblem | None = None
+        self._watch: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._failure: JobdError | None = None
         self._flushing = False
@@ -84,14 +96,21 @@ class Link(asyncio.Protocol):
             transport.abort()
             return
         self._core.connected()
+        self._pulse.heard(time.monotonic())
+        self._silence = None
         self._flush()
 
     def data_received(self, data: bytes) -> None:
+        if self._failure is not None:
+            return
+        self._pulse.heard(time.monotonic())
         try:
             items = self._core.receive(data)
         except JobdError as error:
             self._end(error)
             return
+        if self._core.of_use:
+            self._comeback.of_use()
         if items:
             self._owner.deliver(items)
         # The core may have something to ask for by itself.
@@ -101,36 +120,53 @@ class Link(asyncio.Protocol):
         self._transport = None
         if self._failure is not None:
             return
-        why = lost(self.target, self._core.reason or exc or "the daemon closed it")
+        why = lost(self.target, self._core.reason or self._silence or exc or "the daemon closed it")
         given_up = self._core.disconnected()
         for request in given_up:
             self._owner.refused(request, unknown_fate(self.target) if self.patience > 0 else why)
         if self.patience > 0:
-            self._again = asyncio.get_running_loop().create_task(self._reconnect())
+            self._again = asyncio.get_running_loop().create_task(self._reconnect(why))
         else:
             self._end(why)
 
     def _flush(self) -> None:
         self._flushing = False
-        if self._transport is not None:
+        if self._transport is not None and self._failure is None:
             data = self._core.outgoing()
             if data:
                 self._transport.write(data)
+            if self._watch is None and (left := self._pulse.left(time.monotonic())) is not None:
+                self._watch = asyncio.get_running_loop().call_later(left, self._listen)
 
-    async def _reconnect(self) -> None:
-        until = time.monotonic() + self.patience
-        for pause in pauses():
+    def _listen(self) -> None:
+        """Nothing may have come for a while. A loop calls what is due after it has read what there is."""
+        self._watch = None
+        if self._transport is None:
+            return
+        try:
+            self._pulse.check(time.monotonic())
+        except ConnectionProblem as silence:
+            self._silence = silence
+            self._transport.abort()
+        else:
+            self._flush()
+
+    async def _reconnect(self, problem: ConnectionProblem) -> None:
+        while True:
+            now = time.monotonic()
+            pause = self._comeback.pause(now)
+            if pause >= self._comeback.left(now, self.patience):
+                self._end(lost(self.target, f"and it did not come back: {problem}"))
+                return
+            await asyncio.sleep(pause)
             try:
                 await self.open()
                 return
             except ConnectionProblem as error:
-                if time.monotonic() + pause > until:
-                    self._end(lost(self.target, f"and it did not come back: {error}"))
-                    return
+                problem = error
             except JobdError as error:
                 self._end(error)
                 return
-            await asyncio.sleep(pause)
 
     def _end(self, failure: JobdError) -> None:
         if self._failure is not None:
@@ -138,6 +174,8 @@ class Link(asyncio.Protocol):
         self._failure = failure
         if self._again is not None and self._again is not asyncio.current_task():
             self._again.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
         if self._transport is not None:
             self._transport.close()
         for request in self._core.abandon():

@@ -17,10 +17,11 @@ from jobd.client.connection import Connection
 from jobd.client.core import Event, Stream
 from jobd.client.ids import format_ids
 from jobd.client.jobs import Job, outcome_of
+from jobd.client.liveness import LIVENESS, PATIENCE
 from jobd.client.mapping import ordered_results
 from jobd.client.outcome import Outcome
 from jobd.client.reading import Output
-from jobd.client.session import PATIENCE, Session
+from jobd.client.session import Session
 from jobd.client.specs import Spec
 from jobd.client.streams import Follow, Watch
 from jobd.client.url import locate
@@ -39,6 +40,7 @@ def connect(
     token: str | None = None,
     timeout: float = 10.0,
     reconnect: bool | float = True,
+    liveness: float = LIVENESS,
     tls_ca: str | None = None,
     tls_cert: str | None = None,
     tls_key: str | None = None,
@@ -54,6 +56,8 @@ def connect(
         many seconds that is tried (60 for True). What was waited for is then
         waited for again, and nothing is announced twice; so that a submission
         can be repeated safely, each job without a C{key} gets a random one.
+    @param liveness: seconds of silence after which a daemon that owes something
+        is asked for a sign of life; after as many more it counts as lost.
     @param tls_ca: a PEM file with the authorities to trust instead of the system's.
     @param tls_cert: a PEM file with this client's certificate.
     @param tls_key: a PEM file with its key.
@@ -62,7 +66,7 @@ def connect(
     """
     target = locate(url, token=token, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key)
     patience = PATIENCE if reconnect is True else float(reconnect)
-    connection = Connection(target, timeout=timeout, patience=patience)
+    connection = Connection(target, timeout=timeout, patience=patience, liveness=liveness)
     connection.open()
     return Client(connection)
 
@@ -248,7 +252,14 @@ class Client:
 
     def _stream(self, stream: Stream) -> Session:
         connection = self._connection
-        return reading.open_stream(connection.target, stream, connection.timeout, connection.patience)
+        session = Session(
+            connection.target,
+            stream=stream,
+            timeout=connection.timeout,
+            patience=connection.patience,
+            liveness=connection.liveness,
+        )
+        return reading.open_stream(session)
 
     def _resolve(self, jobs: Selector) -> list[JobLike]:
         if isinstance(jobs, str | Mapping):

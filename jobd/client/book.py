@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 from jobd.client.commands import Command
-from jobd.client.core import Event, Forgotten, Item, Reply, Request
+from jobd.client.core import Event, Forgotten, Greeting, Item, Reply, Request
 from jobd.client.ids import chunks, format_ids, parse_ids
 from jobd.client.outcome import FINAL, Outcome
 from jobd.client.specs import Batch
@@ -36,10 +36,12 @@ class Book:
     """
     The futures of one client.
 
+    @ivar greeted: gets, at the first greeting, whether the daemon is on this machine.
     @ivar cursor: the highest cursor seen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, greeted: Promise[bool]) -> None:
+        self.greeted = greeted
         self.cursor = 0
         self._waiting: dict[int, list[Promise[Outcome]]] = {}
         # In the blocking client others than the connection's thread enter futures.
@@ -95,6 +97,9 @@ class Book:
                     self._finish(item)
             elif isinstance(item, Forgotten):
                 self._fail(item.job, item.error)
+            elif isinstance(item, Greeting):
+                if not self.greeted.done():
+                    self.greeted.set_result(item.local)
             else:
                 settle: Settle = item.request.context
                 settle(item)
@@ -106,6 +111,8 @@ class Book:
 
     def ended(self, error: JobdError) -> None:
         """Nothing more will come."""
+        if not self.greeted.done():
+            self.greeted.set_exception(error)
         with self._guard:
             left = list(self._waiting)
         for job in left:

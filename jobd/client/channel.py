@@ -20,7 +20,8 @@ from typing import Protocol
 from jobd.client.core import Core, Request
 from jobd.client.dial import dial, lost, unknown_fate
 from jobd.client.link import Owner
-from jobd.client.session import READ, pauses
+from jobd.client.liveness import Comeback, Pulse
+from jobd.client.session import READ
 from jobd.client.url import Target
 from jobd.errors import ConnectionProblem, JobdError
 
@@ -37,15 +38,18 @@ class Channel:
     The thread and its connection.
 
     @param timeout: seconds a connection may take.
+    @param liveness: seconds of silence after which the daemon is asked for a sign of life, or counts as lost.
     @ivar patience: seconds for which a lost daemon is looked for; 0: not at all.
     """
 
-    def __init__(self, target: Target, owner: Feeder, *, timeout: float, patience: float) -> None:
+    def __init__(self, target: Target, owner: Feeder, *, timeout: float, patience: float, liveness: float) -> None:
         self.target = target
         self._owner = owner
         self._timeout = timeout
         self.patience = patience
         self._core = Core(target.token)
+        self._pulse = Pulse(self._core, liveness)
+        self._comeback = Comeback()
         self._inbox: deque[Request] = deque()
         self._unsent = memoryview(b"")
         self._closing = False
@@ -118,6 +122,7 @@ class Channel:
         self._socket.setblocking(False)
         self._unsent = memoryview(b"")
         self._core.connected()
+        self._pulse.heard(time.monotonic())
 
     def _run(self) -> None:
         failure: JobdError = ConnectionProblem("this client has been closed")
@@ -164,7 +169,7 @@ class Channel:
             self._owner.refused(request, unknown_fate(self.target) if self.patience > 0 else problem)
         if self.patience <= 0:
             raise problem
-        return self._reconnect(selector)
+        return self._reconnect(selector, problem)
 
     def _exchange(self, sock: socket.socket, selector: selectors.BaseSelector) -> object:
         """Read and write; returns why the connection was lost, or None if the owner needs it no more."""
@@ -180,13 +185,21 @@ class Channel:
                 if wanted != interest:
                     selector.modify(sock, wanted)
                     interest = wanted
-                for key, _ in selector.select():
+                silent = True
+                for key, _ in selector.select(self._pulse.left(time.monotonic())):
                     if key.fileobj is self._ear:
                         self._hear()
-                    elif not self._read(sock):
+                        continue
+                    silent = False
+                    if not self._read(sock):
                         return "the daemon closed it"
             except OSError as error:
                 return error
+            if silent:
+                try:
+                    self._pulse.check(time.monotonic())
+                except ConnectionProblem as error:
+                    return error
         return None
 
     def _write(self, sock: socket.socket) -> bool:
@@ -211,7 +224,10 @@ class Channel:
                 return True
             if not data:
                 return False
+            self._pulse.heard(time.monotonic())
             items = self._core.receive(data)
+            if self._core.of_use:
+                self._comeback.of_use()
             if items:
                 self._owner.deliver(items)
             if self.target.tls is None:
@@ -222,19 +238,20 @@ class Channel:
             self._ear.recv(4096)
         self._woken = False
 
-    def _reconnect(self, selector: selectors.BaseSelector) -> bool:
-        until = time.monotonic() + self.patience
-        for pause in pauses():
+    def _reconnect(self, selector: selectors.BaseSelector, problem: ConnectionProblem) -> bool:
+        """Connect again; False to end."""
+        while True:
+            now = time.monotonic()
+            ready = now + self._comeback.pause(now)
+            if ready - now >= self._comeback.left(now, self.patience):
+                raise lost(self.target, f"and it did not come back: {problem}") from problem
+            while not self._closing and (left := ready - time.monotonic()) > 0:
+                if selector.select(left):
+                    self._hear()
             if self._closing or not self._owner.feed(self._core):
                 return False
             try:
                 self._connect()
                 return True
             except ConnectionProblem as error:
-                if time.monotonic() + pause > until:
-                    raise lost(self.target, f"and it did not come back: {error}") from error
-            ready = time.monotonic() + pause
-            while not self._closing and (left := ready - time.monotonic()) > 0:
-                if selector.select(left):
-                    self._hear()
-        return False
+                problem = error

@@ -9,10 +9,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar, Union
 
-from jobd.client.core import HOW_TO_AUTHENTICATE, Request
+from jobd.client.core import Request
 from jobd.client.ids import format_ids, parse_ids
 from jobd.client.streams import output_bytes
-from jobd.errors import BadValue, NotAuthenticated
+from jobd.errors import BadValue
 
 T = TypeVar("T")
 
@@ -146,22 +146,6 @@ def stats() -> Command[dict[str, Any]]:
 
 def hello() -> Command[dict[str, Any]]:
     return Command("hello", "", _object)
-
-
-def greet(url: str) -> Command[bool]:
-    """
-    The first command: is the daemon on this machine?
-
-    @raise NotAuthenticated: it wants a token that we have not given; raised by the reading of the reply.
-    """
-
-    def read(text: str) -> bool:
-        about = _object(text)
-        if about.get("auth") == "token":
-            raise NotAuthenticated(f"{url} wants a token: {HOW_TO_AUTHENTICATE}")
-        return bool(about.get("local"))
-
-    return Command("hello", "", read)
 
 
 def drain() -> Command[int]:

@@ -8,7 +8,6 @@ from concurrent import futures
 from concurrent.futures import Future
 from typing import TypeVar
 
-from jobd.client import commands
 from jobd.client.book import Book
 from jobd.client.channel import Channel
 from jobd.client.commands import Command
@@ -29,14 +28,17 @@ class Connection:
     @ivar keys: random keys for submissions, if a lost connection is made again.
     """
 
-    def __init__(self, target: Target, *, timeout: float, patience: float) -> None:
+    def __init__(self, target: Target, *, timeout: float, patience: float, liveness: float) -> None:
         self.target = target
         self.timeout = timeout
         self.patience = patience
+        self.liveness = liveness
         self.keys = Keys() if patience > 0 else None
-        self.book = Book()
+        self._greeted: Future[bool] = Future()
+        self.book = Book(self._greeted)
         self._local = False
-        self._channel = Channel(target, self, timeout=timeout, patience=patience)
+        # Until it has greeted us, one that hangs up will not do better the next time.
+        self._channel = Channel(target, self, timeout=timeout, patience=0, liveness=liveness)
 
     @property
     def cwd(self) -> str | None:
@@ -45,17 +47,15 @@ class Connection:
 
     def open(self) -> None:
         """
-        Connect and greet.
+        Connect, and wait until the daemon has greeted us.
 
         @raise ConnectionProblem: it cannot be reached, or is not a jobd.
         @raise NotAuthenticated: it wants a token.
         """
-        # Until it has greeted us, one that hangs up will not do better the next time.
-        self._channel.patience = 0
         self._channel.open()
         try:
-            self._local = self.do(commands.greet(self.target.url))
-        except WaitTimeout:
+            self._local = self._greeted.result(self.timeout)
+        except futures.TimeoutError:
             self.close()
             raise ConnectionProblem(f"{self.target.url} accepts connections but does not answer; is it jobd?") from None
         except BaseException:

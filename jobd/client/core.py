@@ -17,6 +17,9 @@ The rules:
     the same as doing it once; a submission is such a request if each of its
     jobs has a key. The others are handed back to the owner, who must say that
     nobody knows what became of them.
+  - Every connection begins with C{hello}, and nothing is asked for before the
+    daemon has said who it is: one that has lost its jobs, as it kept them in
+    memory, gives their ids to others, and must not be asked for them.
 
 No Twisted, msgspec or attrs here: C{jobctl} starts with this module.
 """
@@ -36,6 +39,8 @@ MAX_LINE = 1_048_576
 """Bytes in a request line with its line break, as docs/protocol.md says."""
 
 HOW_TO_AUTHENTICATE = "give the token with JOBD_TOKEN, or its file with JOBD_TOKEN_FILE"
+
+BEGUN_ANEW = "the daemon has come back without its jobs (it is another instance)"
 
 MAX_INCOMING = 1 << 30
 """Bytes without a line break after which the other end is not a jobd."""
@@ -102,7 +107,13 @@ class Forgotten(NamedTuple):
     error: JobdError
 
 
-Item = Reply | Event | Forgotten
+class Greeting(NamedTuple):
+    """What the daemon says of itself at the start of each connection; C{local}: it is on the same machine."""
+
+    local: bool
+
+
+Item = Reply | Event | Forgotten | Greeting
 
 
 class Stream(Protocol):
@@ -120,9 +131,11 @@ class Stream(Protocol):
 
 # The contexts of the core's own requests.
 _AUTH = object()
+_HELLO = object()
 _AGAIN = object()
 _STREAM = object()
-_OWN = (_AUTH, _AGAIN, _STREAM)
+_PING = object()
+_OWN = (_AUTH, _HELLO, _AGAIN, _STREAM, _PING)
 
 
 class Core:
@@ -132,14 +145,17 @@ class Core:
     @ivar cursor: the highest cursor seen.
     @ivar outstanding: the ids whose finish events are still to come.
     @ivar reason: what the daemon said before it closed, if it said anything.
+    @ivar of_use: this connection has brought more than a greeting, or no more was wanted of it.
     """
 
     def __init__(self, token: str | None = None, stream: Stream | None = None) -> None:
         self.cursor = 0
         self.outstanding: set[int] = set()
         self.reason: JobdError | None = None
+        self.of_use = False
         self._token = token
         self._stream = stream
+        self._instance: str | None = None
         self._online = False
         self._pending: deque[Request] = deque()
         self._later: list[Request] = []
@@ -148,11 +164,18 @@ class Core:
         self._held = 0
 
     def send(self, request: Request) -> None:
-        """Ask for something: now, or on the next connection if there is none."""
+        """Ask for something: now, or once there is a connection and the daemon has greeted us."""
         self.outstanding.update(request.waits)
-        if not self._online:
+        if self._online:
+            self._ask(request)
+        else:
             self._later.append(request)
-            return
+
+    def ping(self) -> None:
+        """Have the daemon say something; what it says is nobody's business."""
+        self._ask(Request("ping", context=_PING))
+
+    def _ask(self, request: Request) -> None:
         self._pending.append(request)
         self._out.append(request.line)
 
@@ -165,17 +188,66 @@ class Core:
         return data
 
     @property
+    def owed(self) -> bool:
+        """Whether the daemon owes a reply on this connection."""
+        return bool(self._pending)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether events are to come by themselves."""
+        return self._stream is not None or bool(self.outstanding)
+
+    @property
     def busy(self) -> bool:
         """Whether anything that was asked for has not come yet."""
-        return bool(self._pending or self._later or self.outstanding)
+        return bool(self._pending or self._later or self.waiting)
 
     def connected(self) -> None:
-        """There is a fresh connection: ask for all that is still open."""
-        self._online = True
+        """There is a fresh connection: greet."""
         self.reason = None
-        later, self._later = self._later, []
+        self.of_use = False
         if self._token is not None:
-            self.send(Request("auth", self._token, context=_AUTH))
+            self._ask(Request("auth", self._token, context=_AUTH))
+        self._ask(Request("hello", context=_HELLO))
+
+    def _greeted(self, text: str, items: list[Item]) -> None:
+        """
+        Ask for all that is still open, if it is the daemon that we have asked before.
+
+        @raise NotAuthenticated: it wants a token that we have not given.
+        """
+        about = json.loads(text)
+        if type(about) is not dict:
+            raise ValueError("an object")
+        if about.get("auth") == "token":
+            raise NotAuthenticated(f"the daemon wants a token: {HOW_TO_AUTHENTICATE}")
+        items.append(Greeting(bool(about.get("local"))))
+        before, now = self._instance, about.get("instance")
+        self._instance = now or before
+        if before and now and now != before:
+            self._begin_anew(items)
+        self._online = True
+        self._resume()
+        self.of_use = not self.busy
+
+    def _begin_anew(self, items: list[Item]) -> None:
+        """
+        Another daemon answers, which knows none of our jobs and gives their ids to others.
+
+        @raise ConnectionProblem: there is a stream, which means nothing any more.
+        """
+        if self._stream is not None:
+            raise ConnectionProblem(f"{BEGUN_ANEW}: nobody can tell more of them")
+        for job in sorted(self.outstanding):
+            why = ConnectionProblem(f"{BEGUN_ANEW}: nobody knows what became of job {job}")
+            items.append(Forgotten(job, why))
+        self.outstanding.clear()
+        later, self._later = self._later, []
+        why = ConnectionProblem(f"{BEGUN_ANEW}: nobody knows what became of this request")
+        items.extend(Reply(request, "", why) for request in later)
+
+    def _resume(self) -> None:
+        later, self._later = self._later, []
         if self._stream is not None:
             for request in self._stream.requests():
                 request.context = _STREAM
@@ -261,6 +333,7 @@ class Core:
         else:
             seen = event
         self.cursor = max(self.cursor, event.cursor)
+        self.of_use = True
         return seen
 
     def _reply(self, line: bytes, items: list[Item]) -> None:
@@ -282,10 +355,20 @@ class Core:
             self.reason = error
             return
         request = self._pending.popleft()
-        if request.context is _AUTH:
-            if error is not None:
+        if request.context is _AUTH or request.context is _HELLO:
+            if error is not None and error.retryable:
+                # It has no room for us now, and hangs up.
+                self.reason = error
+                self._pending.appendleft(request)
+            elif error is not None:
                 raise error
-        elif request.context is _AGAIN:
+            elif request.context is _HELLO:
+                self._greeted(text, items)
+            return
+        self.of_use = True
+        if request.context is _PING:
+            return
+        if request.context is _AGAIN:
             if error is not None:
                 self._not_again(request, error, items)
         else:

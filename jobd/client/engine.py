@@ -20,12 +20,12 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
 
-from jobd.client import commands, pickling, specs
+from jobd.client import pickling, specs
 from jobd.client.channel import Channel
 from jobd.client.core import MAX_LINE, Core, Event, Forgotten, Item, Reply, Request
 from jobd.client.ids import chunks, format_ids, parse_ids
+from jobd.client.liveness import PATIENCE
 from jobd.client.outcome import FINAL, Outcome
-from jobd.client.session import PATIENCE
 from jobd.client.url import Target
 from jobd.errors import JobdError, TooLong
 
@@ -93,10 +93,11 @@ class Engine:
     @param most: how many the daemon has at a time.
     """
 
-    def __init__(self, target: Target, most: int) -> None:
+    def __init__(self, target: Target, most: int, liveness: float) -> None:
         self._most = most
         self._keys = specs.Keys()
-        self._channel = Channel(target, self, timeout=TIMEOUT, patience=PATIENCE)
+        self._greeted: Future[bool] = Future()
+        self._channel = Channel(target, self, timeout=TIMEOUT, patience=0, liveness=liveness)
         self._tail = "}"
         self._guard = threading.Lock()
         self._queue: deque[_Call] = deque()
@@ -115,22 +116,9 @@ class Engine:
         @param fields: of every job.
         @raise JobdError: it cannot be reached, or a field is no JSON.
         """
-        greeting: Future[bool] = Future()
-        command = commands.greet(self._channel.target.url)
-
-        def greeted(reply: Reply) -> None:
-            try:
-                if reply.error is not None:
-                    raise reply.error
-                greeting.set_result(command.read(reply.text))
-            except Exception as error:
-                greeting.set_exception(error)
-
-        self._channel.patience = 0
         self._channel.open()
         try:
-            self._channel.send(command.request(greeted))
-            cwd = os.getcwd() if greeting.result(TIMEOUT) else None
+            cwd = os.getcwd() if self._greeted.result(TIMEOUT) else None
             common = specs.encode(specs.finish(fields, {}, None, cwd))[1:-1]
         except BaseException:
             self._channel.close()
@@ -280,8 +268,10 @@ class Engine:
                     self._finish(item)
             elif isinstance(item, Reply):
                 item.request.context(item)
-            else:
+            elif isinstance(item, Forgotten):
                 self._forgotten(item)
+            elif not self._greeted.done():
+                self._greeted.set_result(item.local)
 
     def _finish(self, event: Event) -> None:
         future = self._accepted.pop(event.job, None)
@@ -307,6 +297,8 @@ class Engine:
         request.context(Reply(request, "", error))
 
     def ended(self, error: JobdError) -> None:
+        if not self._greeted.done():
+            self._greeted.set_exception(error)
         with self._guard:
             self._failure = error
             waiting = [call.future for call in self._queue if not call.future.withdrawn]

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from jobd.client.chunks import run_chunk
 from jobd.client.engine import Engine, JobFuture
+from jobd.client.liveness import LIVENESS
 from jobd.client.pickling import dump
 from jobd.client.url import locate
 from jobd.errors import BadValue
@@ -43,6 +44,7 @@ class Executor(futures.Executor):
     @param token: the token for TCP, as for L{jobd.connect}.
     @param max_pending: how many calls are handed to the daemon at a time; the
         others wait here.
+    @param liveness: as for L{jobd.connect}.
     @param job_fields: fields for every job, as C{queue="gpu"} or C{timeout=60}.
     @raise ConnectionProblem: the daemon cannot be reached.
     """
@@ -53,6 +55,7 @@ class Executor(futures.Executor):
         *,
         token: str | None = None,
         max_pending: int = MAX_PENDING,
+        liveness: float = LIVENESS,
         tls_ca: str | None = None,
         tls_cert: str | None = None,
         tls_key: str | None = None,
@@ -64,7 +67,7 @@ class Executor(futures.Executor):
         if wrong:
             raise BadValue(f"an Executor's jobs cannot have a {min(wrong)!r} of their own")
         target = locate(url, token=token, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key)
-        self._engine = Engine(target, max_pending)
+        self._engine = Engine(target, max_pending, liveness)
         self._engine.open(job_fields)
         # Without a shutdown: what was submitted is still done, then the thread ends.
         self._finalizer = weakref.finalize(self, self._engine.close)

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 from jobd.client import commands
 from jobd.client.commands import Command, JobLike
-from jobd.client.core import Event, Reply, Request, Stream
+from jobd.client.core import Event, Reply, Request
 from jobd.client.outcome import FINAL, Outcome
 from jobd.client.session import Session
 from jobd.client.streams import Follow, output_bytes
-from jobd.client.url import Target
 
 
 class Output(NamedTuple):
@@ -32,9 +31,9 @@ def told(event: Event) -> Output | Outcome | Event:
     return event
 
 
-def open_stream(target: Target, stream: Stream, timeout: float, patience: float) -> Session:
-    """A session for one stream, once the daemon has begun to serve it."""
-    session = Session(target, stream=stream, timeout=timeout, patience=patience).open()
+def open_stream(session: Session) -> Session:
+    """Open a session for one stream; it is returned once the daemon has begun to serve it."""
+    session.open()
     try:
         # The reply to this comes after the replies to what the stream asked for.
         session.ask(Request("ping"))

@@ -20,9 +20,9 @@ from jobd.client import commands, specs
 from jobd.client.book import Book
 from jobd.client.commands import Command, JobLike, Selector
 from jobd.client.core import Event, Item, Reply, Request, Stream
+from jobd.client.liveness import LIVENESS, PATIENCE, Manners
 from jobd.client.outcome import FINAL, Outcome
 from jobd.client.reading import Output, told
-from jobd.client.session import PATIENCE
 from jobd.client.specs import Spec
 from jobd.client.streams import Follow, Watch
 from jobd.client.txjobs import Job
@@ -41,6 +41,7 @@ def connect(
     token: str | None = None,
     timeout: float = 10.0,
     reconnect: bool | float = True,
+    liveness: float = LIVENESS,
     tls_ca: str | None = None,
     tls_cert: str | None = None,
     tls_key: str | None = None,
@@ -55,11 +56,12 @@ def connect(
 
     async def opened() -> Client:
         target = locate(url, token=token, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key)
-        book = Book()
+        greeted: Promise[bool] = Promise()
+        book = Book(greeted)
         # Until it has greeted us, one that hangs up will not do better the next time.
-        link = Link(reactor, target, book, endpoint=endpoint, timeout=timeout, patience=0)
-        client = Client(link, book, timeout, patience)
-        await client._greet()
+        link = Link(reactor, target, book, endpoint=endpoint, timeout=timeout, patience=0, liveness=liveness)
+        client = Client(link, book, Manners(timeout, patience, liveness))
+        await client._open(greeted)
         return client
 
     return Deferred.fromCoroutine(opened())
@@ -73,26 +75,24 @@ Outcomes = list[Outcome]
 class Client:
     """One connection to a daemon; get it from L{connect}."""
 
-    def __init__(self, link: Link, book: Book, timeout: float, patience: float, fields: Spec | None = None) -> None:
+    def __init__(self, link: Link, book: Book, manners: Manners, fields: Spec | None = None) -> None:
         self._link = link
         self._book = book
-        self._timeout = timeout
-        self._patience = patience
+        self._manners = manners
         self._fields = dict(fields or {})
-        self._keys = specs.Keys() if patience > 0 else None
+        self._keys = specs.Keys() if manners.patience > 0 else None
         self._local = False
 
-    async def _greet(self) -> None:
+    async def _open(self, greeted: Promise[bool]) -> None:
         await self._link.open()
+        text = f"{self.url} accepts connections but does not answer; is it jobd?"
+        late = _late(ConnectionProblem(text))
         try:
-            self._local = await self._do(commands.greet(self.url))
-        except WaitTimeout:
-            await self.close()
-            raise ConnectionProblem(f"{self.url} accepts connections but does not answer; is it jobd?") from None
+            self._local = await greeted.when().addTimeout(self._manners.timeout, self._link.reactor, late)
         except BaseException:
             await self.close()
             raise
-        self._link.patience = self._patience
+        self._link.patience = self._manners.patience
 
     def close(self) -> Deferred[None]:
         """Close the connection; jobs go on. What still waits fails with L{ConnectionProblem}."""
@@ -110,7 +110,7 @@ class Client:
 
     def options(self, **fields: Any) -> Client:
         """The same client, with these fields in every job it submits."""
-        other = Client(self._link, self._book, self._timeout, self._patience, {**self._fields, **fields})
+        other = Client(self._link, self._book, self._manners, {**self._fields, **fields})
         other._keys, other._local = self._keys, self._local
         return other
 
@@ -195,7 +195,7 @@ class Client:
             everything = gatherResults([job.done.when() for job in mine], consumeErrors=True)
             if timeout is not None:
                 text = f"not all of {len(mine)} jobs have ended within {timeout:g} s"
-                everything.addTimeout(timeout, self._link.reactor, _late(text))
+                everything.addTimeout(timeout, self._link.reactor, _late(WaitTimeout(text)))
             try:
                 return list(await everything)
             except FirstError as error:
@@ -248,8 +248,7 @@ class Client:
             mine.target,
             inbox,
             endpoint=mine.endpoint,
-            timeout=self._timeout,
-            patience=self._patience,
+            **self._manners._asdict(),
             stream=stream,
         )
         await link.open()
@@ -351,13 +350,14 @@ class Client:
             self._link.send(request)
         except JobdError as error:
             done.set_exception(error)
-        text = f"{self.url} did not answer within {self._timeout:g} s"
-        return reply.addTimeout(self._timeout, self._link.reactor, _late(text))
+        seconds = self._manners.timeout
+        late = WaitTimeout(f"{self.url} did not answer within {seconds:g} s")
+        return reply.addTimeout(seconds, self._link.reactor, _late(late))
 
 
-def _late(text: str) -> Callable[[Any, float], Any]:
+def _late(error: JobdError) -> Callable[[Any, float], Any]:
     def late(result: Any, seconds: float) -> Any:
-        return Failure(WaitTimeout(text))
+        return Failure(error)
 
     return late
 

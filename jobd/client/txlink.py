@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from jobd.client.core import Core, Request, Stream
 from jobd.client.dial import handshake_problem, lost, problem, unknown_fate, untrusted
 from jobd.client.link import Owner
+from jobd.client.liveness import Comeback, Pulse
 from jobd.client.url import Target, Tls
 from jobd.errors import ConnectionProblem, JobdError, UsageError
 
@@ -105,6 +106,7 @@ class Link:
     The core, and the connection it has at the moment.
 
     @param endpoint: how to connect; by default as the target says.
+    @param liveness: seconds of silence after which the daemon is asked for a sign of life, or counts as lost.
     @ivar patience: seconds for which a lost daemon is looked for; 0: not at all.
     """
 
@@ -117,6 +119,7 @@ class Link:
         endpoint: IStreamClientEndpoint | None = None,
         timeout: float,
         patience: float,
+        liveness: float,
         stream: Stream | None = None,
     ) -> None:
         self.reactor = reactor
@@ -125,12 +128,15 @@ class Link:
         self.endpoint = endpoint_of(reactor, target, timeout) if endpoint is None else endpoint
         self._owner = owner
         self._core = Core(target.token, stream)
+        self._pulse = Pulse(self._core, liveness)
+        self._comeback = Comeback()
+        self._silence: ConnectionProblem | None = None
+        self._watch: IDelayedCall | None = None
         self._protocol: _Lines | None = None
         self._heard = False
         self._failure: JobdError | None = None
         self._giving_up: IDelayedCall | None = None
-        # The pauses of the other clients: soon at first, then every other second.
-        self._service = ClientService(self.endpoint, _Factory(self), lambda n: min(0.05 * 2**n, 2.0), clock=reactor)
+        self._service = ClientService(self.endpoint, _Factory(self), self._pause, clock=reactor)
 
     async def open(self) -> None:
         """
@@ -167,21 +173,24 @@ class Link:
 
     def made(self, protocol: _Lines) -> None:
         self._protocol = protocol
-        if self._giving_up is not None:
-            self._giving_up.cancel()
-            self._giving_up = None
+        self._silence = None
         self._core.connected()
+        self._pulse.heard(self.reactor.seconds())
         self._flush()
 
     def received(self, data: bytes) -> None:
         if self._failure is not None:
             return
+        self._pulse.heard(self.reactor.seconds())
         try:
             items = self._core.receive(data)
         except JobdError as error:
             self._end(error)
             return
         self._heard = True
+        if self._core.of_use:
+            self._comeback.of_use()
+            self._expect_no_end()
         if items:
             self._owner.deliver(items)
         # The core may have something to ask for by itself.
@@ -191,31 +200,58 @@ class Link:
         self._protocol = None
         if self._failure is not None:
             return
-        why = _loss(self.target, self._core.reason, reason, heard=self._heard)
+        why = _loss(self.target, self._core.reason or self._silence, reason, heard=self._heard)
         for request in self._core.disconnected():
             self._owner.refused(request, unknown_fate(self.target) if self.patience > 0 else why)
-        if self.patience > 0:
-            gone = lost(self.target, "and it did not come back")
-            self._giving_up = self.reactor.callLater(self.patience, self._give_up, gone)
-        else:
+        if self.patience <= 0:
             self._end(why)
+        elif self._giving_up is None:
+            gone = lost(self.target, f"and it did not come back: {why}")
+            self._giving_up = self.reactor.callLater(self.patience, self._give_up, gone)
 
     def _give_up(self, failure: JobdError) -> None:
         self._giving_up = None
         self._end(failure)
 
+    def _expect_no_end(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
+
+    def _pause(self, failed_attempts: int) -> float:
+        return self._comeback.pause(self.reactor.seconds())
+
     def _flush(self) -> None:
-        if self._protocol is not None and self._protocol.transport is not None:
+        if self._protocol is not None and self._failure is None:
             data = self._core.outgoing()
             if data:
                 self._protocol.transport.write(data)
+            if self._watch is None and (left := self._pulse.left(self.reactor.seconds())) is not None:
+                self._watch = self.reactor.callLater(left, self._look)
+
+    def _look(self) -> None:
+        """Nothing may have come for a while. A reactor calls what is due before it reads what there is: let it read."""
+        self._watch = self.reactor.callLater(0, self._listen)
+
+    def _listen(self) -> None:
+        self._watch = None
+        if self._protocol is None:
+            return
+        try:
+            self._pulse.check(self.reactor.seconds())
+        except ConnectionProblem as silence:
+            self._silence = silence
+            self._protocol.transport.abortConnection()
+        else:
+            self._flush()
 
     def _end(self, failure: JobdError) -> Deferred[None]:
         if self._failure is None:
             self._failure = failure
-            if self._giving_up is not None:
-                self._giving_up.cancel()
-                self._giving_up = None
+            self._expect_no_end()
+            if self._watch is not None:
+                self._watch.cancel()
+                self._watch = None
             for request in self._core.abandon():
                 self._owner.refused(request, failure)
             self._owner.ended(failure)
@@ -229,6 +265,8 @@ def _nothing() -> None:
 
 class _Lines(Protocol):
     """One connection of a link."""
+
+    transport: Any
 
     def __init__(self, link: Link) -> None:
         self._link = link

@@ -82,11 +82,13 @@ class Both(TestCase):
             peer.expect("retry")
 
         def second(peer: Peer) -> None:
+            peer.hello()
             peer.expect("wait 1", "ok 1", "* 1 2 succeeded {}")
             peer.expect("ping", "ok", "* 2 1 succeeded {}")
             peer.expect("submit")
 
         def third(peer: Peer) -> None:
+            peer.hello()
             peer.expect("submit", "ok 3")
             peer.read()
 
@@ -146,12 +148,15 @@ class Both(TestCase):
             peer.read()
 
         def first(peer: Peer) -> None:
+            peer.hello()
             peer.expect('watch {"since": 3}', "ok 4", "* 4 1 succeeded {}")
 
         def second(peer: Peer) -> None:
+            peer.hello()
             peer.expect('watch {"since": 4}', "ok 5", "* 4 1 succeeded {}", "* 5 2 failed {}")
 
         def third(peer: Peer) -> None:
+            peer.hello()
             peer.expect('watch {"since": 5}', "error GONE the oldest cursor is 90")
             peer.read()
 

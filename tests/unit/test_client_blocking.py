@@ -336,6 +336,7 @@ class Reconnecting(Scripted):
             peer.expect("submit", "ok 1-3", "* 1 2 succeeded {}")
 
         def second(peer: Peer) -> None:
+            peer.hello()
             peer.expect("wait 1,3", "ok 2", "* 1 2 succeeded {}", "* 2 1 succeeded {}", "* 3 3 failed {}")
             peer.read()
 
@@ -352,6 +353,7 @@ class Reconnecting(Scripted):
             lines.append(peer.expect("submit"))
 
         def second(peer: Peer) -> None:
+            peer.hello()
             lines.append(peer.expect("submit"))
             peer.write("ok 1", "* 1 1 succeeded {}")
             peer.read()
@@ -367,6 +369,7 @@ class Reconnecting(Scripted):
             peer.expect("retry")
 
         def second(peer: Peer) -> None:
+            peer.hello()
             peer.expect("ping", "ok jobd")
             peer.read()
 
@@ -465,10 +468,12 @@ class Streams(Scripted):
         main = self.after_hello(lambda peer: None)
 
         def first(peer: Peer) -> None:
+            peer.hello()
             peer.expect('watch {"since": 3}', "ok 4", "* 4 1 succeeded {}")
             peer.expect("ping", "ok", '* 0 2 progress {"done": 1}')
 
         def second(peer: Peer) -> None:
+            peer.hello()
             peer.expect('watch {"since": 4}', "ok 5", "* 4 1 succeeded {}", "* 5 2 failed {}")
             peer.read()
 
@@ -482,6 +487,7 @@ class Streams(Scripted):
         """Events that are no longer kept are an error at once, not at the first event."""
 
         def first(peer: Peer) -> None:
+            peer.hello()
             peer.expect("watch", "error GONE the oldest cursor is 90")
             peer.expect("ping", "ok")
 
@@ -492,6 +498,7 @@ class Streams(Scripted):
         """Output comes as bytes, then the outcome, and then it ends."""
 
         def first(peer: Peer) -> None:
+            peer.hello()
             peer.expect('follow 7 {"stream": "both", "from": 0}', "ok 1")
             peer.expect("ping", "ok", '* 0 7 output {"stream": "stdout", "from": 0, "data": "h\\u00e9"}')
             peer.write("* 1 7 succeeded {}")

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from twisted.trial.unittest import TestCase
 
-from jobd.client.core import MAX_LINE, Core, Event, Forgotten, Item, Reply, Request
+from jobd.client.core import MAX_LINE, Core, Event, Forgotten, Greeting, Item, Reply, Request
 from jobd.client.ids import CHUNK, chunks, format_ids, parse_ids
 from jobd.client.streams import Follow, Watch
-from jobd.errors import BadValue, ConnectionProblem, NoSuchJob, NotAuthenticated, Slow, TooLong
+from jobd.errors import BadValue, Busy, ConnectionProblem, NoSuchJob, NotAuthenticated, Slow, TooLong
 
 
 def online(**options: object) -> Core:
     core = Core(**options)  # type: ignore[arg-type]
-    core.connected()
+    greet(core)
     return core
+
+
+def greet(core: Core, instance: str = "5d0c9a7b3e5d2c48") -> list[Item]:
+    """A fresh connection, up to the daemon's greeting."""
+    core.connected()
+    lines = core.outgoing().decode().splitlines()
+    assert lines[-1] == "hello", lines
+    return core.receive(b"ok\n" * (len(lines) - 1) + b'ok {"local": true, "instance": "%s"}\n' % instance.encode())
 
 
 def submission(*, key: bool = True, jobs: int = 1) -> Request:
@@ -131,7 +139,7 @@ class Resuming(TestCase):
         core.outgoing()
         core.receive(b"ok 5-8\n* 1 6 succeeded {}\n")
         self.assertEqual([], core.disconnected())
-        core.connected()
+        greet(core)
         self.assertEqual(b"wait 5,7-8\n", core.outgoing())
         items = core.receive(b"ok 3\n* 1 6 succeeded {}\n* 2 5 succeeded {}\n* 3 7 failed {}\n")
         self.assertEqual([(2, 5, "succeeded"), (3, 7, "failed")], texts(items))
@@ -144,7 +152,7 @@ class Resuming(TestCase):
         core.send(unsafe)
         core.outgoing()
         self.assertEqual([unsafe], core.disconnected())
-        core.connected()
+        greet(core)
         self.assertEqual(b"submit {}\n", core.outgoing())
         self.assertEqual([Reply(safe, "3")], core.receive(b"ok 3\n"))
 
@@ -152,7 +160,7 @@ class Resuming(TestCase):
         """What is asked for between two connections is sent on the next, safe to repeat or not."""
         core = Core()
         core.send(submission(key=False))
-        core.connected()
+        greet(core)
         self.assertEqual(b"submit {}\n", core.outgoing())
 
     def test_half_a_line_is_forgotten(self) -> None:
@@ -161,7 +169,7 @@ class Resuming(TestCase):
         core.send(Request("ping", "1"))
         core.receive(b"ok a lot of te")
         core.disconnected()
-        core.connected()
+        greet(core)
         self.assertEqual(["1"], texts(core.receive(b"ok 1\n")))
 
     def test_repeated_wait_is_asked_once(self) -> None:
@@ -169,7 +177,7 @@ class Resuming(TestCase):
         core = online()
         core.send(Request("wait", "5", waits=(5,)))
         core.disconnected()
-        core.connected()
+        greet(core)
         self.assertEqual(b"wait 5\n", core.outgoing())
 
     def test_one_forgotten_job(self) -> None:
@@ -178,7 +186,7 @@ class Resuming(TestCase):
         core.send(submission(jobs=2))
         core.receive(b"ok 5-6\n")
         core.disconnected()
-        core.connected()
+        greet(core)
         core.outgoing()
         self.assertEqual([], core.receive(b"error NO_SUCH_JOB there is no job 5\n"))
         self.assertEqual(b"wait 5\nwait 6\n", core.outgoing())
@@ -193,7 +201,7 @@ class Resuming(TestCase):
         core = online()
         core.outstanding = set(range(10**12, 10**12 + 4 * CHUNK, 2))
         core.disconnected()
-        core.connected()
+        greet(core)
         lines = core.outgoing().splitlines(keepends=True)
         self.assertEqual(2, len(lines))
         self.assertLess(max(map(len, lines)), MAX_LINE)
@@ -208,23 +216,97 @@ class Resuming(TestCase):
         self.assertFalse(core.busy)
 
 
+class Instances(TestCase):
+    """Ids and cursors mean something to one instance of the daemon only."""
+
+    def test_nothing_before_the_greeting(self) -> None:
+        """Nothing is asked for before the daemon has said who it is."""
+        core = online()
+        core.send(Request("wait", "5", waits=(5,)))
+        core.outgoing()
+        core.disconnected()
+        core.connected()
+        core.send(Request("show", "5"))
+        self.assertEqual(b"hello\n", core.outgoing())
+
+    def test_the_same(self) -> None:
+        """The same instance, or one that does not say, is asked for all that is open."""
+        core = online()
+        core.send(Request("wait", "5", waits=(5,)))
+        core.receive(b"ok 1\n")
+        for greeting in (b'ok {"instance": "5d0c9a7b3e5d2c48"}\n', b"ok {}\n"):
+            core.disconnected()
+            core.connected()
+            core.outgoing()
+            self.assertEqual([Greeting(False)], core.receive(greeting))
+            self.assertEqual(b"wait 5\n", core.outgoing())
+
+    def test_another(self) -> None:
+        """Another instance is asked for nothing of the old one's: whoever waits is told so, and so is who has no reply."""
+        core = online()
+        wait, keyed = Request("wait", "5", waits=(5,)), submission()
+        core.send(submission())
+        core.receive(b"ok 4\n")
+        core.send(wait)
+        core.send(keyed)
+        core.disconnected()
+        greeting, *items = greet(core, "another")
+        self.assertEqual(Greeting(True), greeting)
+        self.assertEqual([4, 5], [item.job for item in items if isinstance(item, Forgotten)])
+        replies = [item for item in items if isinstance(item, Reply)]
+        self.assertEqual([wait, keyed], [reply.request for reply in replies])
+        for error in [item.error for item in items if isinstance(item, Forgotten | Reply)]:
+            self.assertIsInstance(error, ConnectionProblem)
+            self.assertIn("another instance", str(error))
+        self.assertEqual(b"", core.outgoing())
+        self.assertFalse(core.busy)
+        self.assertEqual([], core.receive(b"* 1 4 succeeded {}\n"))
+
+    def test_streams(self) -> None:
+        """A stream of the old instance's events is at its end."""
+        for stream in (Watch(3), Follow([1])):
+            core = online(stream=stream)
+            core.receive(b"ok 3\n")
+            core.disconnected()
+            self.assertRaises(ConnectionProblem, greet, core, "another")
+
+
 class Authentication(TestCase):
     """The token comes first on every connection."""
 
     def test_first_line(self) -> None:
         """The token is sent before anything else and its reply is not the owner's business."""
-        core = online(token="secret")
+        core = Core(token="secret")
         core.send(Request("ping", "x"))
-        self.assertEqual(b"auth secret\nping x\n", core.outgoing())
-        self.assertEqual(["x"], texts(core.receive(b"ok\nok x\n")))
-        core.disconnected()
+        for _ in range(2):
+            core.connected()
+            self.assertEqual(b"auth secret\nhello\n", core.outgoing())
+            core.disconnected()
         core.connected()
-        self.assertEqual(b"auth secret\n", core.outgoing())
+        core.outgoing()
+        self.assertEqual([Greeting(False)], core.receive(b"ok\nok {}\n"))
+        self.assertEqual(b"ping x\n", core.outgoing())
 
     def test_wrong(self) -> None:
         """A wrong token is the end, not the reply to some request."""
-        core = online(token="secret")
+        core = Core(token="secret")
+        core.connected()
         self.assertRaises(NotAuthenticated, core.receive, b"error AUTH wrong token\n")
+
+    def test_wanted(self) -> None:
+        """A daemon that wants a token from one who has none is an error that says how to give it."""
+        core = Core()
+        core.connected()
+        error = self.assertRaises(NotAuthenticated, core.receive, b'ok {"auth": "token"}\n')
+        self.assertIn("JOBD_TOKEN", str(error))
+
+    def test_no_room(self) -> None:
+        """A daemon that has no room is no end: it says why, hangs up, and may have room later."""
+        core = Core(token="secret")
+        core.connected()
+        self.assertEqual([], core.receive(b"error BUSY as many connections as there may be\n"))
+        self.assertIsInstance(core.reason, Busy)
+        self.assertTrue(core.owed)
 
 
 class Watching(TestCase):
@@ -236,7 +318,7 @@ class Watching(TestCase):
         self.assertEqual(b"watch {}\n", core.outgoing())
         core.receive(b"ok 40\n")
         core.disconnected()
-        core.connected()
+        greet(core)
         self.assertEqual(b'watch {"since": 40}\n', core.outgoing())
 
     def test_nothing_twice(self) -> None:
@@ -259,7 +341,7 @@ class Following(TestCase):
         core.receive(b'ok 2\n* 0 1 output {"stream": "stdout", "from": 0, "data": "hello"}\n')
         core.receive(b'* 0 1 output {"stream": "stderr", "from": 0, "data": "oh"}\n')
         core.disconnected()
-        core.connected()
+        greet(core)
         self.assertEqual(
             b'follow 2 {"stream": "both", "from": 0}\nfollow 1 {"stream": "both", "from": 2}\n', core.outgoing()
         )
@@ -284,7 +366,7 @@ class Following(TestCase):
         self.assertEqual([], core.receive(b"* 3 1 succeeded {}\n"))
         core.disconnected()
         core.outgoing()
-        core.connected()
+        greet(core)
         self.assertEqual(b'follow 2 {"stream": "stdout", "from": -5}\n', core.outgoing())
 
     def test_a_silent_stream(self) -> None:
@@ -293,7 +375,7 @@ class Following(TestCase):
         core.receive(b'ok 1\n* 0 1 output {"stream": "stdout", "from": 90, "data": "x"}\n')
         core.disconnected()
         core.outgoing()
-        core.connected()
+        greet(core)
         self.assertEqual(b'follow 1 {"stream": "both", "from": 0}\n', core.outgoing())
 
 

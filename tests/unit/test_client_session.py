@@ -28,6 +28,7 @@ class Sessions(TestCase):
         """What comes while a reply is waited for is there afterwards, in its order."""
 
         def script(peer: Peer) -> None:
+            peer.hello()
             peer.expect("submit", "ok 1-2", "* 1 2 succeeded {}")
             peer.expect("ping", "* 2 1 failed {}", "ok")
             peer.read()
@@ -41,6 +42,7 @@ class Sessions(TestCase):
         """An error reply is raised; the session goes on."""
 
         def script(peer: Peer) -> None:
+            peer.hello()
             peer.expect("show 9", "error NO_SUCH_JOB there is no job 9")
             peer.expect("ping", "ok x")
             peer.read()
@@ -53,6 +55,7 @@ class Sessions(TestCase):
         """A reply that does not come in time is a WaitTimeout; coming later, it is not taken for another's."""
 
         def script(peer: Peer) -> None:
+            peer.hello()
             peer.expect("ping a")
             peer.expect("ping b", "ok a", "ok b")
             peer.read()
@@ -67,10 +70,12 @@ class Sessions(TestCase):
         """A lost connection is made again, and what was asked for is asked for again."""
 
         def first(peer: Peer) -> None:
+            peer.hello()
             peer.expect("wait 1-3", "ok 3", "* 1 2 succeeded {}")
             peer.expect("ping")
 
         def second(peer: Peer) -> None:
+            peer.hello()
             peer.expect("wait 1,3", "error NO_SUCH_JOB there is no job 1")
             peer.expect("ping", "ok x")
             peer.expect("wait 1", "error NO_SUCH_JOB there is no job 1")
@@ -80,20 +85,18 @@ class Sessions(TestCase):
         session = self.talk(first, second)
         session.ask(Request("wait", "1-3", waits=(1, 2, 3)))
         self.assertEqual("x", session.ask(Request("ping")))
-        came = []
-        for item in session.items(10):
-            came.append(item)
-            if len(came) == 3:
-                break
-        self.assertEqual([2, 1, 3], [item.job for item in came if isinstance(item, Event | Forgotten)])
+        told = (item.job for item in session.items(10) if isinstance(item, Event | Forgotten))
+        self.assertEqual([2, 1, 3], [next(told) for _ in range(3)])
 
     def test_not_twice(self) -> None:
         """What must not be done twice is not sent twice."""
 
         def first(peer: Peer) -> None:
+            peer.hello()
             peer.expect("retry 5")
 
         def second(peer: Peer) -> None:
+            peer.hello()
             peer.expect("ping", "ok x")
             peer.read()
 
@@ -106,6 +109,7 @@ class Sessions(TestCase):
         """Without patience a lost connection is the end, with what the daemon said last."""
 
         def script(peer: Peer) -> None:
+            peer.hello()
             peer.expect("ping", "ok", "error SLOW this client does not read")
 
         session = self.talk(script, patience=0)
@@ -125,20 +129,23 @@ class Sessions(TestCase):
         """A stream that is refused is an error at once, and one that is refused later ends there."""
 
         def refusing(peer: Peer) -> None:
+            peer.hello()
             peer.expect("follow 9", "error NO_SUCH_JOB there is no job 9")
             peer.expect("ping", "ok")
 
         def first(peer: Peer) -> None:
+            peer.hello()
             peer.expect("follow 1-2", "ok 2")
             peer.expect("ping", "ok", "* 1 1 succeeded {}")
 
         def second(peer: Peer) -> None:
+            peer.hello()
             peer.expect("follow 2", "error NO_SUCH_JOB there is no job 2")
             peer.read()
 
         with ScriptedDaemon(refusing, first, second) as daemon:
-            self.assertRaises(NoSuchJob, open_stream, parse(daemon.url), Follow([9]), 5.0, 5.0)
+            self.assertRaises(NoSuchJob, open_stream, Session(parse(daemon.url), stream=Follow([9])))
             stream = Follow([1, 2])
-            told = follow(open_stream(parse(daemon.url), stream, 5.0, 5.0), stream)
+            told = follow(open_stream(Session(parse(daemon.url), stream=stream)), stream)
             next(told)
             self.assertRaises(NoSuchJob, next, told)

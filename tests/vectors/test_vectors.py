@@ -61,6 +61,7 @@ def connected(requests: int = 1) -> Core:
     """A client's core that has sent some requests."""
     core = Core()
     core.connected()
+    core.receive(b"ok {}\n")
     for _ in range(requests):
         core.send(ClientRequest("ping"))
     core.outgoing()
