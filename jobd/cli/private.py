@@ -1,4 +1,8 @@
-"""A daemon for one command alone, where none is running: on a temporary folder, without TCP, gone afterwards."""
+"""
+A daemon for one command alone, where none is running: on a temporary folder,
+without TCP, gone afterwards. It holds the read end of a pipe that ends when
+this process does, also by C{kill -9}; then it ends its jobs and goes.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,6 @@ from types import FrameType
 from jobd.client.url import Target
 from jobd.errors import ConnectionProblem
 
-_TWISTD = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
 _START = 30.0
 _STOP = 30.0
 
@@ -34,15 +37,16 @@ class PrivateDaemon:
         self._before = signal.signal(signal.SIGTERM, _leave)
         self._folder = tempfile.TemporaryDirectory(prefix="jobctl-")
         self._path = Path(self._folder.name)
-        command = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "jobd", "--state-dir", str(self._path / "state")]
-        command += ["--listen", f"unix:{self._socket}", "--durability", "memory"]
+        command = [sys.executable, "-m", "jobd.cli.owned", str(self._path), "-n", "--pidfile="]
+        command += ["jobd", "--state-dir", str(self._path / "state"), "--listen", f"unix:{self._socket}"]
+        command += ["--durability", "memory"]
         if self._workers:
             command += ["--workers", str(self._workers)]
         try:
             (self._path / "state").mkdir(mode=0o700)
             with (self._path / "log").open("wb") as log:
                 self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self._path
+                    command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, cwd=self._path
                 )
             self._await()
         except BaseException:
@@ -52,8 +56,8 @@ class PrivateDaemon:
 
     def __exit__(self, *_: object) -> None:
         process = getattr(self, "_process", None)
-        if process is not None and process.poll() is None:
-            process.terminate()
+        if process is not None:
+            process.stdin.close()
             try:
                 process.wait(_STOP)
             except subprocess.TimeoutExpired:

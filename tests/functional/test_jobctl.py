@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +215,31 @@ class Private(JobctlTestCase):
             process.send_signal(number)
             self.assertEqual(code, process.wait(LIMIT))
             self.assertEqual([], self.left())
+
+    def test_killed(self) -> None:
+        """Also by one that nobody can do anything about: the daemon notices, ends the job, and nothing stays."""
+        if sys.platform != "linux":
+            raise SkipTest("it takes a descriptor to see the end of a process that is not one's child")
+        for words in (["run"], ["map", "-j", "1"]):
+            told = self.folder / "pid"
+            with contextlib.suppress(FileNotFoundError):
+                told.unlink()
+            line = f"echo $$ > {told}.new; mv {told}.new {told}; exec sleep 60"
+            process = self.start(*words, "sh", "-c", line, ":::", "a")
+            self.until(told.exists)
+            job = os.pidfd_open(int(told.read_text()))
+            self.addCleanup(os.close, job)
+            process.kill()
+            process.wait(LIMIT)
+            self.assertEqual([job], select.select([job], [], [], LIMIT)[0])
+            self.until(lambda: not self.left())
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait until it holds."""
+        deadline = time.monotonic() + LIMIT
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, "it did not happen")
+            time.sleep(0.01)
 
     def test_forbidden(self) -> None:
         """Not if it is not wanted, nor for other commands."""

@@ -242,7 +242,7 @@ class Instances(TestCase):
             self.assertEqual(b"wait 5\n", core.outgoing())
 
     def test_another(self) -> None:
-        """Another instance is asked for nothing of the old one's: whoever waits is told so, and so is who has no reply."""
+        """Another instance is asked for nothing of the old one's: whoever waits or has no reply yet is told so."""
         core = online()
         wait, keyed = Request("wait", "5", waits=(5,)), submission()
         core.send(submission())
