@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -11,7 +11,12 @@ from jobd.job import State
 
 @attrs.define(slots=True)
 class Kept:
-    """A job that had not ended, as it was kept. The fields are those of L{jobd.job.Job}."""
+    """
+    A job that had not ended, as it was kept. The fields are those of L{jobd.job.Job}.
+
+    @ivar group: the job's group, where C{spec} cannot be read either.
+    @ivar unreadable: which field cannot be read, if one cannot; then no other is to be trusted.
+    """
 
     id: int
     state: State
@@ -22,6 +27,8 @@ class Kept:
     ending: State | None
     spec: bytes
     outcome: bytes | None
+    group: str | None = None
+    unreadable: str = ""
 
 
 @attrs.define(slots=True)
@@ -34,6 +41,8 @@ class Snapshot:
     @ivar ended: id and final state of those that had.
     @ivar keys: each key with its job's id and fingerprint.
     @ivar queues: name, limit, paused.
+    @ivar mended: jobs that have ended, nobody knows any more how.
+    @ivar notes: what else there is to say of it, for the log.
     @ivar groups: for groups with jobs that have not ended: how many ended in which state.
     """
 
@@ -44,4 +53,6 @@ class Snapshot:
     ended: Iterable[tuple[int, int]] = ()
     keys: Iterable[tuple[str, int, int]] = ()
     queues: Iterable[tuple[str, int | None, bool]] = ()
+    mended: Sequence[int] = ()
+    notes: Sequence[str] = ()
     groups: dict[str, dict[str, int]] = attrs.Factory(dict)

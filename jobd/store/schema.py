@@ -62,7 +62,7 @@ MOST_ROWS = 1024
 
 @cache
 def insert_rows(count: int) -> str:
-    """Rows without an id are left out: see L{jobd.store.sqlite}."""
+    """Rows without an id are left out: see L{jobd.store.batches}."""
     names = ", ".join(INSERT)
     return f"INSERT INTO jobs ({names}) SELECT * FROM (VALUES {_rows(count, len(INSERT))}) WHERE column1 IS NOT NULL"
 
@@ -92,18 +92,24 @@ WRITE_QUEUE = (
 
 WRITE_MARK = "INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
-RECORD_COLUMNS = "id, state, attempt, submitted, started, ended, due, cursor, outcome, spec, retry_of"
+COUNT_OPENED = "INSERT INTO marks (name, value) VALUES ('opened', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
+"""How often the store was opened: a change for its own sake, as a row that stays the same is not written."""
+
+RECORD_COLUMNS = (
+    "id, state, attempt, submitted, started, ended, due, cursor, CAST(outcome AS BLOB), CAST(spec AS BLOB), retry_of"
+)
+"""As bytes whatever the disk has made of it: text that is not UTF-8 would fail a whole query."""
 
 EVENTS = """
-SELECT cursor, id, state, outcome FROM jobs WHERE cursor > ?1
-UNION ALL SELECT cursor, 0, NULL, json FROM group_events WHERE cursor > ?1
+SELECT cursor, id, state, CAST(outcome AS BLOB) FROM jobs WHERE cursor > ?1
+UNION ALL SELECT cursor, 0, NULL, CAST(json AS BLOB) FROM group_events WHERE cursor > ?1
 ORDER BY cursor LIMIT ?2
 """
 
 OPEN_GROUPS = """
-SELECT jobs.grp, jobs.state, count(*) FROM jobs
+SELECT CAST(jobs.grp AS BLOB), jobs.state, count(*) FROM jobs
 LEFT JOIN (SELECT grp, max(cursor) AS last FROM group_events GROUP BY grp) AS told ON told.grp = jobs.grp
 WHERE jobs.grp IN (SELECT DISTINCT grp FROM jobs WHERE state < 4 AND grp IS NOT NULL)
-AND jobs.state >= 4 AND jobs.cursor > coalesce(told.last, 0)
+AND jobs.state BETWEEN 4 AND 9 AND jobs.cursor > coalesce(told.last, 0)
 GROUP BY jobs.grp, jobs.state
 """

@@ -4,35 +4,52 @@ Jobs in an SQLite file: durability C{commit} and C{os}.
 One thread writes, one reads; neither ever waits for the other (WAL). The
 writer takes one batch after the other from a queue: while it waits for the
 disk, the next batch gathers in the daemon.
+
+After an error that is not for want of room nothing more is written, and nothing synced: what a disk has
+once refused to sync it may forget without another word.
 """
 
 from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from jobd.actions import Insert, KeepGroupEvent, KeepQueue, Kept, Update
+import attrs
+
+from jobd.actions import Insert, KeepGroupEvent, Kept, Update
 from jobd.errors import Full, StoreError
-from jobd.job import WORDS, Job, State
-from jobd.snapshot import Kept as KeptJob
 from jobd.snapshot import Snapshot
 from jobd.store import Pruned, Reader, schema
+from jobd.store.batches import prepare_batch, with_transaction, write_batch
+from jobd.store.folders import sync_folders
+from jobd.store.log import Log
+from jobd.store.problems import explain
+from jobd.store.promised import Promise, Promised
+from jobd.store.restore import check, high_marks, mend, read_snapshot
 from jobd.store.sqlreader import SqlReader
 
 T = TypeVar("T")
 Call = Callable[..., None]
+Task = Callable[[sqlite3.Connection], None]
 
 OLDEST = (3, 33)
 """The first SQLite with C{UPDATE … FROM}."""
 
-CHECKPOINT_PAGES = 4000
-"""Pages (of 4 KiB) in the write-ahead log before it is folded back: 16 MB."""
+PATIENCE = 10.0
+"""Seconds to wait for another program that has locked the file, before that is told."""
+
+LONGEST_LEFT = 64 << 20
+"""Bytes that the log's file may keep when what was in it has been folded back: it had to grow once."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection as every part of the store has it. Tests put their own disk behind it."""
+    return sqlite3.connect(path, isolation_level=None, timeout=PATIENCE, check_same_thread=False)
 
 
 class SqliteStore:
@@ -42,41 +59,73 @@ class SqliteStore:
         the operating system has it (C{os}).
     @param call_back: calls a function with arguments in the thread that all this belongs to, as
         C{reactor.callFromThread} does.
+    @param connect: opens the file.
     """
 
-    def __init__(self, path: Path, synced: bool, call_back: Call) -> None:
+    def __init__(
+        self,
+        path: Path,
+        synced: bool,
+        call_back: Call,
+        connect: Callable[[Path], sqlite3.Connection] = connect,
+    ) -> None:
         self._path = path
         self._synced = synced
         self._call_back = call_back
-        self._writing: SimpleQueue[Callable[[sqlite3.Connection], None] | None] = SimpleQueue()
-        self._reading: SimpleQueue[Callable[[sqlite3.Connection], None] | None] = SimpleQueue()
+        self._open_file = connect
+        self._log = Log(path)
+        self._promised = Promised(path.with_suffix(".promised"))
+        self._failed: Exception | None = None
+        self._writing: SimpleQueue[Task | None] = SimpleQueue()
+        self._reading: SimpleQueue[Task | None] = SimpleQueue()
         self._threads: list[Thread] = []
 
     def open(self) -> Snapshot:
         if sqlite3.sqlite_version_info < OLDEST:
             raise StoreError(f"jobd needs SQLite 3.33 or later, this Python has {sqlite3.sqlite_version}")
-        fresh = not self._path.exists()
+        promise = self._promised.read()
+        fresh = not self._path.exists() or not self._path.stat().st_size
+        if fresh:
+            self._compare(promise, Snapshot())
+        connections: list[sqlite3.Connection] = []
         try:
-            database = self._connect()
-            try:
-                self._prepare(database, fresh)
-                name_instance(database)
-                snapshot = read_snapshot(database)
-            finally:
+            snapshot = self._open(connections, fresh, promise)
+        except Exception as problem:
+            for database in connections:
                 database.close()
-        except sqlite3.Error as problem:
-            raise StoreError(f"the job store {self._path} cannot be read: {problem}") from problem
-        for name, work in (("writer", self._writing), ("reader", self._reading)):
-            thread = Thread(target=self._serve, args=(work,), name=f"jobd store {name}", daemon=True)
+            if not isinstance(problem, (sqlite3.Error, OSError)):
+                raise
+            known = explain(problem, self._path)
+            text = str(known) if isinstance(known, Full) else f"the job store {self._path} cannot be read: {problem}"
+            raise StoreError(text) from problem
+        for name, work, database in zip(("writer", "reader"), (self._writing, self._reading), connections, strict=True):
+            thread = Thread(target=_serve, args=(work, database), name=f"jobd store {name}", daemon=True)
             thread.start()
             self._threads.append(thread)
         return snapshot
 
+    def _open(self, connections: list[sqlite3.Connection], fresh: bool, promise: Promise | None) -> Snapshot:
+        database = self._connect()
+        connections.append(database)
+        self._prepare(database, fresh)
+        snapshot = self._take_up(database, promise)
+        if fresh:
+            sync_folders(self._path.parent)
+        connections.append(self._connect())
+        self._promised.begin(Promise(snapshot.instance, self._synced, snapshot.next_id, snapshot.cursor))
+        return snapshot
+
     def _connect(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self._path, isolation_level=None, timeout=60.0, check_same_thread=False)
-        database.execute("PRAGMA journal_mode = WAL")
+        database = self._open_file(self._path)
+        mode = database.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise StoreError(f"the job store {self._path} cannot be in WAL mode, on this file system")
         database.execute(f"PRAGMA synchronous = {'FULL' if self._synced else 'OFF'}")
-        database.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        # Where a sync alone would not reach through the disk's own cache (macOS).
+        database.execute(f"PRAGMA fullfsync = {int(self._synced)}")
+        # The writer folds the log: see jobd.store.log.
+        database.execute("PRAGMA wal_autocheckpoint = 0")
+        database.execute(f"PRAGMA journal_size_limit = {LONGEST_LEFT}")
         database.execute("PRAGMA cache_size = -65536")
         return database
 
@@ -93,39 +142,98 @@ class SqliteStore:
                 "start the jobd that wrote it, or a newer one"
             )
 
-    def _serve(self, work: SimpleQueue[Callable[[sqlite3.Connection], None] | None]) -> None:
-        database = self._connect()
-        try:
-            while (task := work.get()) is not None:
-                task(database)
-        finally:
-            database.close()
+    def _take_up(self, database: sqlite3.Connection, promise: Promise | None) -> Snapshot:
+        """
+        All there is, once it is whole and, before anybody is told of it, on the disk: the daemon before may have
+        died between writing it and syncing it, or may have had a lesser durability. So something is written, and
+        folded into the file, which is then synced as a whole.
+        """
+        notes = check(database)
+        mended = mend(database)
+        snapshot = attrs.evolve(read_snapshot(database), notes=notes, mended=mended)
+        snapshot = self._compare(promise, snapshot)
+        with_transaction(
+            database,
+            [
+                (schema.WRITE_MARK, ("instance", int(snapshot.instance, 16))),
+                (schema.WRITE_MARK, ("next_id", snapshot.next_id)),
+                (schema.WRITE_MARK, ("cursor", snapshot.cursor)),
+                (schema.COUNT_OPENED, ()),
+            ],
+        )
+        self._log.fold(database)
+        return snapshot
+
+    def _compare(self, promise: Promise | None, found: Snapshot) -> Snapshot:
+        """
+        Is all there that was promised?
+
+        @return: the snapshot under the right instance; a new one where nobody knows what was promised.
+        @raise StoreError: something is missing that was on the disk.
+        """
+        if promise is None:
+            return attrs.evolve(found, instance=f"{secrets.randbits(63):016x}")
+        another = found.instance not in ("", promise.instance)
+        if found.next_id >= promise.next_id and found.cursor >= promise.cursor and not another:
+            return attrs.evolve(found, instance=promise.instance)
+        if promise.synced or another:
+            missing = "is another one than" if another else "knows less than"
+            raise StoreError(
+                f"the job store {self._path} {missing} what was here: jobs up to {promise.next_id - 1} were accepted, "
+                f"it has jobs up to {found.next_id - 1}. Bring the right one back; "
+                f"or remove {self._promised.path} to go on without the jobs that are missing"
+            )
+        # What durability os allows: the machine failed. No id is given out again.
+        note = f"jobs from {found.next_id} to {promise.next_id - 1} were not on the disk when the machine failed"
+        return attrs.evolve(
+            found,
+            instance=promise.instance,
+            next_id=max(found.next_id, promise.next_id),
+            cursor=max(found.cursor, promise.cursor),
+            notes=[*found.notes, note],
+        )
 
     # Writing.
 
     def commit(self, batch: Iterable[Kept], done: Callable[[Exception | None], None]) -> None:
-        statements = prepare_batch(batch)
+        changes = list(batch)
+        statements = prepare_batch(changes)
+        highest = highest_of(changes)
 
         def write(database: sqlite3.Connection) -> None:
-            try:
-                write_batch(database, statements)
-            except Exception as problem:
-                self._call_back(done, explain(problem, self._path))
-            else:
-                self._call_back(done, None)
+            problem = self._write(database, lambda: write_batch(database, statements))
+            self._call_back(done, problem if isinstance(problem, Exception) else None)
+            if problem is None:
+                self._promised.note(*highest)
 
         self._writing.put(write)
 
     def prune(self, keep: int, before: float, done: Callable[[list[Pruned] | Exception], None]) -> None:
         def write(database: sqlite3.Connection) -> None:
-            answer: list[Pruned] | Exception
-            try:
-                answer = prune(database, keep, before)
-            except Exception as problem:
-                answer = explain(problem, self._path)
-            self._call_back(done, answer)
+            self._call_back(done, self._write(database, lambda: prune(database, keep, before)))
 
         self._writing.put(write)
+
+    def _write(self, database: sqlite3.Connection, work: Callable[[], T]) -> T | Exception:
+        """Do something that writes, unless a former one has failed for good."""
+        if self._failed is not None:
+            return self._failed
+        try:
+            self._keep_log_short(database)
+            return work()
+        except Exception as problem:
+            known = explain(problem, self._path)
+            if not isinstance(known, Full):
+                self._failed = known
+            return known
+
+    def _keep_log_short(self, database: sqlite3.Connection) -> None:
+        try:
+            self._log.keep_short(database)
+        except sqlite3.Error as problem:
+            # Without room for that there may still be some in the log.
+            if not isinstance(explain(problem, self._path), Full):
+                raise
 
     # Reading.
 
@@ -148,115 +256,28 @@ class SqliteStore:
         for thread in self._threads:
             thread.join()
         self._threads = []
+        self._promised.close()
 
 
-Statement = tuple[str, Sequence[Any]]
-
-
-def prepare_batch(batch: Iterable[Kept]) -> list[Statement]:
-    """
-    The statements that keep a batch. Each changed job is one row, however often it changed, with
-    the values it has now.
-    """
-    new: dict[int, Insert] = {}
-    changed: dict[int, Job] = {}
-    others: list[Statement] = []
-    for change in batch:
-        if isinstance(change, Update):
-            changed[change.job.id] = change.job
-        elif isinstance(change, Insert):
-            new[change.job.id] = change
-        elif isinstance(change, KeepGroupEvent):
-            others.append((schema.WRITE_GROUP_EVENT, (change.cursor, change.group, change.json.decode())))
-        elif isinstance(change, KeepQueue):
-            others.append((schema.WRITE_QUEUE, (change.name, change.limit, change.paused)))
-    begun = []
-    rest = []
-    for job in changed.values():
-        if job.id in new:
-            continue
-        if job.state is State.RUNNING and job.ending is None and job.attempt == 1:
-            begun.append((job.id, job.started))
-        else:
-            rest.append(_change_row(job))
-    return [
-        *_chunks(schema.insert_rows, [_insert_row(change) for change in new.values()]),
-        *_chunks(lambda count: schema.update_rows(schema.BEGIN, count), begun),
-        *_chunks(lambda count: schema.update_rows(schema.CHANGE, count), rest),
-        *others,
-    ]
-
-
-def _insert_row(change: Insert) -> tuple[Any, ...]:
-    # Numbers of an enumeration are not quite numbers to sqlite3, which looks for a way to adapt each.
-    job, spec = change.job, change.spec
-    return (
-        job.id,
-        int(job.state),
-        job.attempt,
-        job.submitted,
-        job.started,
-        job.ended,
-        job.due,
-        None if job.ending is None else int(job.ending),
-        job.cursor or None,
-        None if job.outcome is None else job.outcome.decode(),
-        job.spec.decode(),
-        spec.key,
-        change.fingerprint,
-        spec.group,
-        spec.label,
-        spec.queue,
-        change.retry_of,
-    )
-
-
-def _change_row(job: Job) -> tuple[Any, ...]:
-    return (
-        job.id,
-        int(job.state),
-        job.attempt,
-        job.started,
-        job.ended,
-        job.due,
-        None if job.ending is None else int(job.ending),
-        job.cursor or None,
-        None if job.outcome is None else job.outcome.decode(),
-    )
-
-
-def _chunks(sql: Callable[[int], str], rows: list[tuple[Any, ...]]) -> Iterator[Statement]:
-    """
-    Statements of a power of two of rows, filled up with empty ones: so few different statements that
-    each is compiled just once, and so few in a batch that its thread seldom has to ask for
-    the interpreter's lock.
-    """
-    for place in range(0, len(rows), schema.MOST_ROWS):
-        part = rows[place : place + schema.MOST_ROWS]
-        size = 1 << (len(part) - 1).bit_length()
-        values = list(chain.from_iterable(part))
-        values += [None] * ((size - len(part)) * len(part[0]))
-        yield sql(size), values
-
-
-def write_batch(database: sqlite3.Connection, statements: list[Statement]) -> None:
-    if len(statements) == 1:
-        # A statement alone is a transaction of its own.
-        database.execute(*statements[0])
-    else:
-        with_transaction(database, statements)
-
-
-def with_transaction(database: sqlite3.Connection, statements: list[Statement]) -> None:
-    database.execute("BEGIN IMMEDIATE")
+def _serve(work: SimpleQueue[Task | None], database: sqlite3.Connection) -> None:
     try:
-        for sql, values in statements:
-            database.execute(sql, values)
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
+        while (task := work.get()) is not None:
+            task(database)
+    finally:
+        database.close()
+
+
+def highest_of(changes: list[Kept]) -> tuple[int, int]:
+    """The next id and the newest cursor once these are kept; 0 where they have none."""
+    next_id = cursor = 0
+    for change in changes:
+        if isinstance(change, Insert):
+            next_id = max(next_id, change.job.id + 1)
+        if isinstance(change, (Insert, Update)):
+            cursor = max(cursor, change.job.cursor)
+        elif isinstance(change, KeepGroupEvent):
+            cursor = max(cursor, change.cursor)
+    return next_id, cursor
 
 
 def prune(database: sqlite3.Connection, keep: int, before: float) -> list[Pruned]:
@@ -270,10 +291,8 @@ def prune(database: sqlite3.Connection, keep: int, before: float) -> list[Pruned
     floor = max(by_number[0] if by_number else 0, by_age[0] or 0)
     if not floor:
         return []
-    gone = [
-        Pruned(*row)
-        for row in database.execute("SELECT id, attempt FROM jobs WHERE cursor <= ? ORDER BY cursor", (floor,))
-    ]
+    sql = "SELECT id, CAST(attempt AS INTEGER) FROM jobs WHERE cursor <= ? ORDER BY cursor"
+    gone = [Pruned(*row) for row in database.execute(sql, (floor,))]
     next_id, cursor = high_marks(database)
     with_transaction(
         database,
@@ -286,69 +305,3 @@ def prune(database: sqlite3.Connection, keep: int, before: float) -> list[Pruned
         ],
     )
     return gone
-
-
-def high_marks(database: sqlite3.Connection) -> tuple[int, int]:
-    """The next id, and the newest cursor."""
-    marks = dict(database.execute("SELECT name, value FROM marks"))
-    last_id = database.execute("SELECT max(id) FROM jobs").fetchone()[0] or 0
-    newest = max(
-        database.execute("SELECT max(cursor) FROM jobs WHERE cursor IS NOT NULL").fetchone()[0] or 0,
-        database.execute("SELECT max(cursor) FROM group_events").fetchone()[0] or 0,
-    )
-    return max(marks.get("next_id", 1), last_id + 1), max(marks.get("cursor", 0), newest)
-
-
-def name_instance(database: sqlite3.Connection) -> None:
-    """Give the store its name, once."""
-    database.execute(
-        "INSERT INTO marks (name, value) VALUES ('instance', ?) ON CONFLICT (name) DO NOTHING", (secrets.randbits(63),)
-    )
-
-
-def read_snapshot(database: sqlite3.Connection) -> Snapshot:
-    (instance,) = database.execute("SELECT value FROM marks WHERE name = 'instance'").fetchone()
-    next_id, cursor = high_marks(database)
-    live = database.execute(
-        "SELECT id, state, attempt, submitted, started, due, ending, spec, outcome "
-        "FROM jobs WHERE state < 4 ORDER BY id"
-    )
-    jobs = [
-        KeptJob(
-            number,
-            State(state),
-            attempt,
-            submitted,
-            started,
-            due,
-            None if ending is None else State(ending),
-            spec.encode(),
-            None if outcome is None else outcome.encode(),
-        )
-        for number, state, attempt, submitted, started, due, ending, spec, outcome in live
-    ]
-    groups: dict[str, dict[str, int]] = {}
-    for group, state, count in database.execute(schema.OPEN_GROUPS):
-        groups.setdefault(group, {})[WORDS[state]] = count
-    return Snapshot(
-        instance=f"{instance:016x}",
-        next_id=next_id,
-        cursor=cursor,
-        jobs=jobs,
-        ended=database.execute("SELECT id, state FROM jobs WHERE state >= 4 ORDER BY id").fetchall(),
-        keys=database.execute("SELECT key, id, fingerprint FROM jobs WHERE key IS NOT NULL").fetchall(),
-        queues=[
-            (name, limit, bool(paused))
-            for name, limit, paused in database.execute("SELECT name, max_running, paused FROM queues")
-        ],
-        groups=groups,
-    )
-
-
-def explain(problem: Exception, path: Path) -> Exception:
-    """What an SQLite error means to the daemon."""
-    if isinstance(problem, sqlite3.OperationalError) and "full" in str(problem):
-        return Full(f"there is no room for the job store {path}")
-    if isinstance(problem, sqlite3.Error):
-        return StoreError(f"the job store {path} failed: {problem}")
-    return problem

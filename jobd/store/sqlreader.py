@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from jobd.job import State
+import msgspec
+
+from jobd.job import JobSpec, State
 from jobd.selector import Filter
 from jobd.store import KeptEvent, Record, schema
 
 MOST_PARAMETERS = 500
 """Ids looked up by one statement."""
+
+UNREADABLE = b'{"error": "the record of this outcome can no longer be read"}'
+
+_objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_specs = msgspec.json.Decoder(JobSpec)
 
 
 class SqlReader:
@@ -47,12 +55,15 @@ class SqlReader:
     def finishes(self, ids: Sequence[int]) -> list[KeptEvent]:
         found: list[KeptEvent] = []
         for part in _parts(ids):
-            sql = f"SELECT cursor, id, state, outcome FROM jobs WHERE cursor IS NOT NULL AND id IN ({_marks(part)})"
+            sql = (
+                "SELECT cursor, id, state, CAST(outcome AS BLOB) FROM jobs "
+                f"WHERE cursor IS NOT NULL AND id IN ({_marks(part)})"
+            )
             found.extend(_event(row) for row in self._database.execute(sql, part))
         return sorted(found, key=lambda event: event.cursor)
 
     def group_event(self, group: str) -> KeptEvent | None:
-        sql = "SELECT cursor, 0, NULL, json FROM group_events WHERE grp = ? ORDER BY cursor DESC LIMIT 1"
+        sql = "SELECT cursor, 0, NULL, CAST(json AS BLOB) FROM group_events WHERE grp = ? ORDER BY cursor DESC LIMIT 1"
         row = self._database.execute(sql, (group,)).fetchone()
         return None if row is None else _event(row)
 
@@ -90,19 +101,46 @@ def _record(row: Any) -> Record:
     number, state, attempt, submitted, started, ended, due, cursor, outcome, spec, retry_of = row
     return Record(
         number,
-        State(state),
-        attempt,
-        submitted,
-        started,
-        ended,
-        due,
-        cursor,
-        None if outcome is None else outcome.encode(),
-        spec.encode(),
-        retry_of,
+        _state(state),
+        _number(attempt) or 0,
+        _moment(submitted) or 0.0,
+        _moment(started),
+        _moment(ended),
+        _moment(due),
+        _number(cursor),
+        None if outcome is None else _readable(_objects, outcome, UNREADABLE),
+        _readable(_specs, spec, b"{}"),
+        _number(retry_of),
     )
 
 
 def _event(row: Any) -> KeptEvent:
     cursor, number, state, outcome = row
-    return KeptEvent(cursor, number, None if state is None else State(state), (outcome or "{}").encode())
+    json = _readable(_objects, b"{}" if outcome is None else outcome, UNREADABLE)
+    return KeptEvent(cursor, number, None if number == 0 else _state(state), json)
+
+
+# What the disk has made of a record must not fail the question, nor break a line of the protocol.
+
+
+def _state(value: Any) -> State:
+    return State(value) if isinstance(value, int) and State.WAITING <= value <= State.SKIPPED else State.LOST
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _moment(value: Any) -> float | None:
+    return value if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def _readable(decoder: msgspec.json.Decoder[Any], text: bytes | None, otherwise: bytes) -> bytes:
+    if text is None or b"\n" in text:
+        return otherwise
+    try:
+        text.decode()
+        decoder.decode(text)
+    except (UnicodeDecodeError, msgspec.MsgspecError):
+        return otherwise
+    return text

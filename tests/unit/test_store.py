@@ -19,8 +19,7 @@ from jobd.errors import Full, StoreError
 from jobd.job import Job, State, plan_of
 from jobd.selector import Filter
 from jobd.snapshot import Snapshot
-from jobd.store import KeptEvent, Pruned, Reader, Record, Store, schema
-from jobd.store import sqlite as sqlite_store
+from jobd.store import KeptEvent, Pruned, Reader, Record, Store, batches, schema
 from jobd.store.memory import MemoryStore
 from jobd.store.sqlite import SqliteStore
 from jobd.store.sqlreader import MOST_PARAMETERS
@@ -122,13 +121,15 @@ class StoreClaims(Claims):
             "ended": sorted((number, int(state)) for number, state in snapshot.ended),
             "keys": sorted(snapshot.keys),
             "queues": sorted(snapshot.queues),
+            "mended": list(snapshot.mended),
+            "notes": list(snapshot.notes),
         }
 
     # Empty.
 
     def test_a_new_store_is_empty(self) -> None:
         """A new store gives the first id and no cursor, and answers every question with nothing."""
-        expected = self.plain(Snapshot())
+        expected = self.plain(Snapshot(instance=self.empty.instance))
         self.assertEqual(expected, self.plain(self.empty))
         self.assertEqual([], self.ask(lambda reader: reader.records([1, 2])))
         self.assertEqual([], self.ask(lambda reader: reader.select(Filter(), 0, 10, False)))
@@ -136,6 +137,12 @@ class StoreClaims(Claims):
         self.assertIsNone(self.ask(lambda reader: reader.group_event("g")))
         self.assertEqual(0, self.ask(lambda reader: reader.floor()))
         self.assertEqual([], self.prune(0, 1e12))
+
+    def test_instance(self) -> None:
+        """A store has a name of its own, which it keeps."""
+        self.assertRegex(self.empty.instance, r"\A[0-9a-f]{16}\Z")
+        self.assertEqual(self.empty.instance, self.reopen().instance)
+        self.assertNotEqual(self.empty.instance, self.make().open().instance)
 
     # Keeping.
 
@@ -597,12 +604,12 @@ class SyncedSqliteStoreTests(SqliteClaims, SynchronousTestCase):
 
     def test_one_statement_a_batch(self) -> None:
         """A batch of jobs is one statement, which is a transaction of its own."""
-        statements = sqlite_store.prepare_batch([new_job(number) for number in range(1, 129)])
+        statements = batches.prepare_batch([new_job(number) for number in range(1, 129)])
         self.assertEqual(1, len(statements))
         traced: list[str] = []
         with self.database() as database:
             database.set_trace_callback(traced.append)
-            sqlite_store.write_batch(database, statements)
+            batches.write_batch(database, statements)
         self.assertEqual(1, len(traced))
 
 
