@@ -304,7 +304,7 @@ class Daemon:
         self.full = True
         if self.clock.seconds() - self._full_logged >= LOG_FULL:
             self._full_logged = self.clock.seconds()
-            self.log.error("{problem}; submissions are refused until there is", problem=problem)
+            self.log.error("{problem}; submissions are refused meanwhile", problem=problem)
 
     def _perform(self, rest: list[Action | Perform], heard: Heard | None) -> None:
         perform = self._perform_one

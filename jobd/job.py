@@ -66,7 +66,7 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
 }
 """
 Every step a job may take; None is before its submission. (A job whose C{after} cannot
-be had any more begins as skipped.)
+be had any more begins as skipped; one whose record the disk has damaged is lost, wherever it stood.)
 """
 
 Policy = Literal["ok", "failed", "any"]

@@ -49,6 +49,7 @@ from jobd.job import (
     WORDS,
     WORTH_ANOTHER_ATTEMPT,
     Job,
+    JobSpec,
     State,
     backoff_before,
     plan_of,
@@ -68,6 +69,7 @@ class Scheduler:
     @ivar ended: the final states of those that have.
     @ivar next_id: the id of the next job.
     @ivar cursor: of the newest event.
+    @ivar unreadable: how many records were found that could not be read.
     """
 
     def __init__(self, cpus: int = 1) -> None:
@@ -78,6 +80,7 @@ class Scheduler:
         self.cursor = 0
         self.draining = False
         self.totals = dict.fromkeys(WORDS[State.SUCCEEDED :], 0)
+        self.unreadable = 0
         self.places = Places(cpus)
         self.groups = Groups()
         self.blocked: dict[int, dict[int, str]] = {}
@@ -127,10 +130,11 @@ class Scheduler:
         job = self.jobs.get(job_id)
         return self.ended.get(job_id) if job is None else job.state
 
-    def restore(self, snapshot: Snapshot, now: Now) -> list[Start | Kill]:
+    def restore(self, snapshot: Snapshot, now: Now) -> list[Action]:
         """
         Become again what was kept. Returns a L{Start} for each attempt that was running, to be
-        reported by the pool whatever has become of it, and a L{Kill} for each that was to be ended.
+        reported by the pool whatever has become of it; then a L{Kill} for each that was to be ended, and what
+        follows from records that cannot be read: their jobs are lost.
         """
         self.next_id = snapshot.next_id
         self.cursor = snapshot.cursor
@@ -146,13 +150,30 @@ class Scheduler:
                 queue.limit, queue.paused = limit, paused
         for name, counts in snapshot.groups.items():
             self.groups.restore(name, counts)
-        for kept in snapshot.jobs:
-            self._restore_job(kept, now)
+        aside = [job for kept in snapshot.jobs if (job := self._restore_job(kept, now)) is not None]
         running = [job for job in self.jobs.values() if job.state is State.RUNNING]
-        return [*map(self._start_of, running), *(_kill_of(job) for job in running if job.ending is not None)]
+        out: list[Action] = [*map(self._start_of, running)]
+        out += [_kill_of(job) for job in running if job.ending is not None]
+        out += [Note(text) for text in snapshot.notes]
+        out += [Note(f"how job {job_id} has ended cannot be read any more: it is lost") for job_id in snapshot.mended]
+        for job in aside:
+            out.append(Note(f"the record of job {job.id} cannot be read: it is lost"))
+            self._end(job, State.LOST, b'{"error": "its record in the store could not be read"}', now, out)
+        self.unreadable = len(aside) + len(snapshot.mended)
+        return out
 
-    def _restore_job(self, kept: Kept, now: Now) -> None:
-        spec = parse_job(kept.spec).spec
+    def _restore_job(self, kept: Kept, now: Now) -> Job | None:
+        """Returns a job whose record cannot be read. What waits for it must find it until all are restored."""
+        try:
+            spec = parse_job(b"" if kept.unreadable else kept.spec).spec
+            after = resolve_after(spec.after, [])
+        except (JobdError, ValueError, IndexError):
+            job = Job(kept.id, State.WAITING, plan_of(JobSpec()), kept.spec, kept.submitted)
+            job.attempt, job.started = kept.attempt, kept.started
+            self.jobs[job.id] = job
+            if kept.group is not None:
+                self.groups.join(job.id, kept.group)
+            return job
         job = Job(kept.id, kept.state, plan_of(spec), kept.spec, kept.submitted)
         job.attempt, job.started, job.due = kept.attempt, kept.started, kept.due
         job.ending, job.outcome = kept.ending, kept.outcome
@@ -166,13 +187,13 @@ class Scheduler:
         elif job.state is State.QUEUED:
             self.places.add(job)
         else:
-            after = resolve_after(spec.after, [])
             # What is not there has ended as it was to: else this job would have been skipped.
             remaining = {other: policy for other, policy in after.items() if other in self.jobs}
             if remaining:
                 self._block(job, remaining)
             else:
                 self._sleep(job, now)
+        return None
 
     # Submissions.
 

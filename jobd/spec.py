@@ -302,6 +302,6 @@ def what(json: bytes, most: int = 80) -> str:
     elif "pickle" in value:
         text = "a pickled call"
     else:
-        text = value.get("shell") or value.get("call")
+        text = value.get("shell") or value.get("call") or "(its record cannot be read)"
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -362,6 +362,7 @@ def stats(session: Session, request: Request) -> None:
                 "paused": scheduler.places.paused,
                 "draining": scheduler.draining,
                 "full": daemon.full,
+                "unreadable": scheduler.unreadable,
                 "connections": len(daemon.listeners),
                 "most_connections": session.server.most,
                 "turned_away": session.server.turned_away,
