@@ -306,7 +306,7 @@ class Core:
                         items.append(event)
                 elif line:
                     self._reply(line, items)
-            except ValueError:  # also bad UTF-8 and bad JSON
+            except (ValueError, TypeError, OverflowError, RecursionError):  # also bad UTF-8 and bad JSON
                 raise _garbage(line) from None
         return items
 

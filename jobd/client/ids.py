@@ -8,19 +8,24 @@ CHUNK = 50_000
 """Ids in one selector: fewer than the daemon allows, and never more than a line can hold."""
 
 
+MOST = 1_000_000
+"""Ids in one reply: more than any request can ask for."""
+
+
 def parse_ids(text: str) -> list[int]:
     """
     The ids in their order.
 
-    @raise ValueError: it is not such a list.
+    @raise ValueError: it is not such a list, or one of more than L{MOST} ids.
     """
     ids: list[int] = []
     for part in text.split(","):
         first, dash, last = part.partition("-")
-        if dash:
-            ids.extend(range(int(first), int(last) + 1))
-        else:
-            ids.append(int(first))
+        start = int(first)
+        end = int(last) if dash else start
+        if not 0 <= end - start < MOST - len(ids):
+            raise ValueError(f"{part} is no range, or too large a one")
+        ids.extend(range(start, end + 1))
     return ids
 
 

@@ -76,8 +76,29 @@ class Lines(TestCase):
 
     def test_bad_events(self) -> None:
         """Broken events and replies nobody asked for are garbage, too."""
-        for data in (b"* x 1 failed {}\n", b"* 1 1\n", b"* 1 1 failed {\n", b"ok 5\n", b"* 1 1 \xff {}\n"):
-            self.assertRaises(ConnectionProblem, online().receive, data)
+        deep = b"[" * 100_000
+        for data in (
+            b"* x 1 failed {}\n",
+            b"* 1 1\n",
+            b"* 1 1 failed {\n",
+            b"ok 5\n",
+            b"* 1 1 \xff {}\n",
+            b"* 1 1 x " + deep,
+        ):
+            self.assertRaises(ConnectionProblem, online().receive, data + b"\n")
+
+    def test_odd_output(self) -> None:
+        """So is output of a wrong type."""
+        for data in (b'{"from": []}', b'{"from": 1e999}', b'{"data": 5, "encoding": "base64"}', b'{"data": "\\ud800"}'):
+            core = online(stream=Follow([1]))
+            self.assertRaises(ConnectionProblem, core.receive, b"* 0 1 output " + data + b"\n")
+
+    def test_very_many_ids(self) -> None:
+        """A reply with more ids than anybody can ask for does not fill the memory."""
+        for text in (b"1-99999999999999", b"1-9999999999999999999999999", b"1-900000,1-900000", b"3-1"):
+            core = online()
+            core.send(Request("submit", notified=[True]))
+            self.assertRaises(ConnectionProblem, core.receive, b"ok " + text + b"\n")
 
     def test_wrong_count_of_ids(self) -> None:
         """A submission that is answered by another number of ids is garbage."""
