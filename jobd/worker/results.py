@@ -5,9 +5,11 @@ from __future__ import annotations
 import binascii
 import json
 import pickle
+import re
 import traceback
 from collections.abc import Callable
 from functools import partial
+from itertools import accumulate
 from types import CoroutineType, TracebackType
 from typing import Any
 
@@ -19,11 +21,15 @@ from jobd.worker.outcome import Ended, failed, members
 RESULT_LIMIT = 524_288
 """Bytes of a result, as JSON or base64; the limit of docs/protocol.md."""
 
+DEEPEST = 100
+"""Levels of lists and objects in a result: what every JSON reader can follow."""
+
 _TEXT_LIMIT = 65_536
 """Characters of a traceback or an error, at most."""
 
 SUCCEEDED = b"succeeded"
 FAILED = b"failed"
+_JSON_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _NOTHING = Ended(SUCCEEDED, 0, b', "result": null')
 
 
@@ -100,7 +106,15 @@ def _within_limit(text: bytes, form: bytes, what: str) -> Ended:
     if len(text) > RESULT_LIMIT:
         size = f"{len(text)} bytes of {what}, {RESULT_LIMIT} is the limit"
         return failed(f"the result is too long: {size}; write it to a file")
+    if text.count(b"[") + text.count(b"{") > DEEPEST and _levels(text) > DEEPEST:
+        return failed(f"the result is too deep: lists and objects in it are more than {DEEPEST} levels deep")
     return Ended(SUCCEEDED, 0, form % text)
+
+
+def _levels(json: bytes) -> int:
+    """Of lists and objects in each other."""
+    marks = _JSON_STRING.sub(b"", json)
+    return max(accumulate((mark in b"[{") - (mark in b"]}") for mark in marks if mark in b"[]{}"), default=0)
 
 
 def _type_name(value: Any) -> str:

@@ -56,6 +56,20 @@ class Values(WorkerTestCase):
         self.assertEqual("failed", done.state)
         self.assertIn("too long", done.outcome["error"])
 
+    def test_depth_limit(self) -> None:
+        """
+        A result of 100 levels of lists passes, a deeper one is failed: there are readers that could not follow it. What
+        stands in strings are no levels.
+        """
+        self.write("deep.py", "import json\ndef lists(n): return json.loads('[' * n + ']' * n)\n")
+        self.assertEqual("succeeded", self.worker.run(call="deep:lists", args=[100]).state)
+        for depth in (101, 500, 900):
+            done = self.worker.run(depth, call="deep:lists", args=[depth])
+            self.assertEqual("failed", done.state)
+            self.assertIn("too deep", done.outcome["error"])
+        text = '\\"[[' * 1000
+        self.assertEqual(text, self.worker.run(2, call="builtins:str", args=[text]).outcome["result"])
+
     def test_coroutine(self) -> None:
         """An async def function is run to its end."""
         self.assertEqual(5, self.worker.run(call="asyncio:sleep", args=[0, 5]).outcome["result"])
