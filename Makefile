@@ -7,7 +7,7 @@ PORTABLE := jobd tools examples benchmarks
 TYPED := $(PORTABLE) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench torture clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is to make
@@ -28,6 +28,9 @@ check: $(VENV)/ready ## format, lint and types (for Linux, macOS and Windows)
 	$(BIN)/mypy --platform linux $(TYPED)
 	$(BIN)/mypy --platform darwin $(PORTABLE)
 	$(BIN)/mypy --platform win32 $(PORTABLE)
+
+torture: $(VENV)/ready ## kill a loaded daemon 200 times (CYCLES=200 JOBS=100000 SEED=random)
+	@$(BIN)/python -m tests.torture $(CYCLES:%=--cycles %) $(JOBS:%=--jobs %) $(SEED:%=--seed %)
 
 bench: $(VENV)/ready ## measure jobd beside its peers
 	@$(BIN)/python -m benchmarks
