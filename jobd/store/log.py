@@ -61,6 +61,15 @@ class Log:
         self._until = self._look_every - 1
 
     @staticmethod
+    def begin_anew(database: sqlite3.Connection) -> None:
+        """
+        Fold all of it back and empty it, if nobody else reads the database.
+
+        @raise sqlite3.Error: of the disk.
+        """
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    @staticmethod
     def fold(database: sqlite3.Connection) -> tuple[int, int]:
         """
         Fold back what no reader needs any more, waiting for nobody. What was folded is synced first.

@@ -92,8 +92,11 @@ WRITE_QUEUE = (
 
 WRITE_MARK = "INSERT INTO marks (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
-COUNT_OPENED = "INSERT INTO marks (name, value) VALUES ('opened', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
-"""How often the store was opened: a change for its own sake, as a row that stays the same is not written."""
+COUNT_OPENED: tuple[str, tuple[()]] = (
+    "INSERT INTO marks (name, value) VALUES ('opened', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1",
+    (),
+)
+"""A change for its own sake, as a row that stays the same is not written."""
 
 RECORD_COLUMNS = (
     "id, state, attempt, submitted, started, ended, due, cursor, CAST(outcome AS BLOB), CAST(spec AS BLOB), retry_of"

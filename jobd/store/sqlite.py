@@ -145,23 +145,19 @@ class SqliteStore:
     def _take_up(self, database: sqlite3.Connection, promise: Promise | None) -> Snapshot:
         """
         All there is, once it is whole and, before anybody is told of it, on the disk: the daemon before may have
-        died between writing it and syncing it, or may have had a lesser durability. So something is written, and
-        folded into the file, which is then synced as a whole.
+        died between writing it and syncing it, or of a sync that failed, or had a lesser durability. So something is
+        written, and all of the log folded into the file, which is then synced as a whole.
         """
         notes = check(database)
         mended = mend(database)
         snapshot = attrs.evolve(read_snapshot(database), notes=notes, mended=mended)
         snapshot = self._compare(promise, snapshot)
-        with_transaction(
-            database,
-            [
-                (schema.WRITE_MARK, ("instance", int(snapshot.instance, 16))),
-                (schema.WRITE_MARK, ("next_id", snapshot.next_id)),
-                (schema.WRITE_MARK, ("cursor", snapshot.cursor)),
-                (schema.COUNT_OPENED, ()),
-            ],
-        )
-        self._log.fold(database)
+        marks = (("instance", int(snapshot.instance, 16)), ("next_id", snapshot.next_id), ("cursor", snapshot.cursor))
+        with_transaction(database, [*((schema.WRITE_MARK, mark) for mark in marks), schema.COUNT_OPENED])
+        self._log.begin_anew(database)
+        # The first frame of a new log, synced: nothing of the old one, of which a disk that failed may have kept
+        # a part only, comes back.
+        database.execute(*schema.COUNT_OPENED)
         return snapshot
 
     def _compare(self, promise: Promise | None, found: Snapshot) -> Snapshot:
