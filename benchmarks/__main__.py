@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import machine, report, runner
+from benchmarks import documents, figures, floors, machine, runner
 from benchmarks.contender import Trouble
-from benchmarks.works import WORKS, named
+from benchmarks.figures import Report
+from benchmarks.report import text
+from benchmarks.works import WORKS, beside, named
 
 _BAR = 24
 """Characters of the progress bar."""
@@ -19,15 +20,19 @@ _BAR = 24
 class Progress:
     """A bar on stderr, if a person is looking."""
 
-    def __init__(self, total: int) -> None:
-        self._total = total
+    def __init__(self) -> None:
+        self._total = 1
         self._begun = 0
         self._shown = sys.stderr.isatty()
+
+    def expect(self, steps: int) -> None:
+        """So many steps will come."""
+        self._total = steps
 
     def tell(self, what: str) -> None:
         """The next step begins."""
         if self._shown:
-            full = _BAR * self._begun // self._total
+            full = _BAR * min(self._begun, self._total) // self._total
             print(f"\r\x1b[K[{'#' * full}{'.' * (_BAR - full)}] {what}", end="", file=sys.stderr, flush=True)
         self._begun += 1
 
@@ -43,50 +48,67 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Measure jobd beside its peers: the same work, alternating, in one run.",
         epilog="Works: " + "; ".join(f"{work.name}, {work.what}" for work in WORKS),
     )
-    parser.add_argument("--rounds", type=_rounds, metavar="N", help="turns of each side (default: 5, with --quick 2)")
-    parser.add_argument("--quick", action="store_true", help="few jobs: to see that it works, not how fast it is")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file, too")
-    parser.add_argument(
-        "names", nargs="*", metavar="name", help="works, or how their names begin; all if none is named"
-    )
+    add = parser.add_argument
+    add("--only", nargs="+", default=[], metavar="WORK", help="these works, or those whose names begin so")
+    add("--peers", nargs="*", metavar="PEER", help="beside these only, or those whose names contain this; beside none")
+    add("--rounds", type=_positive, metavar="N", help="turns of each side (default: 5, with --quick 2)")
+    add("--jobs", type=_positive, metavar="N", help="so many in a round, instead of each work's own number")
+    add("--quick", action="store_true", help="few jobs: to see that it works, not how fast it is")
+    add("--json", type=Path, metavar="FILE", help="write all figures to this file, too")
+    add("--docs", action="store_true", help="write tables and plots into docs/, too")
+    add("--read", nargs="+", type=Path, metavar="FILE", help="measure nothing: take the figures from these files")
     options = parser.parse_args(arguments)
     try:
-        options.works = named(options.names)
+        options.works = named(options.only)
+        if options.peers is not None:
+            options.works = beside(options.works, options.peers)
     except LookupError as problem:
         parser.error(problem.args[0])
     options.rounds = options.rounds or (2 if options.quick else 5)
     return options
 
 
-def _rounds(text: str) -> int:
+def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("at least one round is needed")
+        raise argparse.ArgumentTypeError("it must be 1 or more")
     return number
+
+
+def _measured(options: argparse.Namespace, progress: Progress) -> Report:
+    """
+    @raise Trouble: our side did not do its work.
+    """
+    lacking = {work.name: reason for work in options.works if (reason := work.lacking())}
+    works = [work for work in options.works if work.name not in lacking]
+    progress.expect(2 + runner.steps(works, options.rounds))
+    progress.tell("the machine")
+    found = machine.look()
+    progress.tell("what its steps take")
+    steps = floors.measure(options.quick)
+    tables = []
+    for work in works:
+        jobs = options.jobs or (work.quick_jobs if options.quick else work.jobs)
+        tables.append(runner.run(work, options.rounds, jobs, progress.tell))
+    return Report(found, steps, options.rounds, options.quick, tables, lacking)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks asked for; return the exit status."""
     options = _options(arguments)
-    lacking = {work.name: reason for work in options.works if (reason := work.lacking())}
-    works = [work for work in options.works if work.name not in lacking]
-    progress = Progress(1 + runner.steps(works, options.rounds))
-    rows: list[runner.Row] = []
+    progress = Progress()
     try:
-        progress.tell("the machine")
-        found = machine.look(options.quick)
-        for work in works:
-            jobs = work.quick_jobs if options.quick else work.jobs
-            rows += runner.run(work, options.rounds, jobs, progress.tell)
+        report = figures.read(options.read) if options.read else _measured(options, progress)
     except Trouble as problem:
         progress.clear()
         print(f"benchmarks: {problem}", file=sys.stderr)
         return 1
     progress.clear()
-    print("\n".join([*report.machine_lines(found), "", *report.table_lines(rows), *report.lacking_lines(lacking)]))
+    print(text(report))
     if options.json:
-        text = json.dumps(report.as_json(found, options.rounds, options.quick, rows, lacking), indent=1)
-        options.json.write_text(text + "\n", encoding="utf-8")
+        figures.write(report, options.json)
+    if options.docs:
+        documents.write(report)
     return 0
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 
 from benchmarks.contender import Trouble
@@ -21,7 +21,8 @@ from tests.daemon import PATIENCE, Daemon
 WINDOW = 2000
 """Jobs sent and not yet announced as finished: enough that neither side waits for the other."""
 
-_CHUNK = 1 << 18
+CHUNK = 1 << 18
+"""How much is read at a time."""
 
 
 @contextlib.contextmanager
@@ -31,7 +32,7 @@ def connected(daemon: Daemon) -> Iterator[socket.socket]:
     with contextlib.closing(dial(target, PATIENCE)) as sock:
         if not target.path:
             sock.sendall(f"auth {daemon.token}\n".encode())
-            if sock.recv(_CHUNK) != b"ok\n":
+            if sock.recv(CHUNK) != b"ok\n":
                 raise Trouble("the daemon did not accept its own token")
         yield sock
 
@@ -40,8 +41,8 @@ class Tally:
     """
     Counts the answers in what comes from the daemon.
 
-    @ivar accepted: how many jobs were acknowledged.
-    @ivar finished: how many were announced as succeeded.
+    @ivar accepted: how many requests were acknowledged.
+    @ivar finished: how many jobs were announced as succeeded.
     """
 
     def __init__(self) -> None:
@@ -51,7 +52,7 @@ class Tally:
 
     def receive(self, data: bytes) -> None:
         """
-        @raise Trouble: the connection has ended, a job was refused or did not succeed.
+        @raise Trouble: the connection has ended, a request was refused or a job did not succeed.
         """
         if not data:
             raise Trouble("the daemon closed the connection")
@@ -59,7 +60,7 @@ class Tally:
         if not newline:
             return
         lines = b"\n" + lines
-        accepted, events = lines.count(b"\nok "), lines.count(b"\n* ")
+        accepted, events = lines.count(b"\nok"), lines.count(b"\n* ")
         succeeded = lines.count(b" succeeded {")
         if succeeded != events or accepted + events != lines.count(b"\n"):
             raise Trouble("not what was expected: " + _first_wrong(lines))
@@ -69,29 +70,28 @@ class Tally:
 
 def _first_wrong(lines: bytes) -> str:
     for line in lines[1:].split(b"\n"):
-        if not line.startswith(b"ok ") and b" succeeded {" not in line:
+        if not line.startswith(b"ok") and b" succeeded {" not in line:
             return line.decode(errors="replace")
     return "more than one job in a line"
 
 
-def flood(sock: socket.socket, requests: Sequence[bytes]) -> float:
+def exchange(sock: socket.socket, requests: Sequence[bytes], window: int, receive: Callable[[bytes], int]) -> float:
     """
-    Submit every request, a line with one job each, never more than L{WINDOW}
-    ahead of the finish events.
+    Send every request, never more than C{window} ahead of those that are done.
 
-    @return: seconds from the first request to the last finish event.
-    @raise Trouble: not all of the jobs were accepted and have succeeded.
+    @param receive: is given what comes, and says how many are done up to now.
+    @return: seconds from the first request until all are done.
+    @raise Trouble: nothing came for a long time.
     """
-    tally, total = Tally(), len(requests)
-    sent, waiting = 0, b""
+    total, done, sent, waiting = len(requests), 0, 0, b""
     timeout = sock.gettimeout()
     sock.setblocking(False)
     try:
         with selectors.DefaultSelector() as selector:
             key = selector.register(sock, selectors.EVENT_READ)
             began = perf_counter()
-            while tally.finished < total:
-                room = min(WINDOW - (sent - tally.finished), total - sent)
+            while done < total:
+                room = min(window - (sent - done), total - sent)
                 if room and not waiting:
                     waiting = b"".join(requests[sent : sent + room])
                     sent += room
@@ -103,29 +103,58 @@ def flood(sock: socket.socket, requests: Sequence[bytes]) -> float:
                     key = selector.modify(sock, wanted)
                 ready = selector.select(PATIENCE)
                 if not ready:
-                    raise Trouble(f"the daemon was silent for {PATIENCE:.0f} s")
+                    raise Trouble(f"there was no answer for {PATIENCE:.0f} s")
                 if ready[0][1] & selectors.EVENT_READ:
-                    tally.receive(sock.recv(_CHUNK))
-            seconds = perf_counter() - began
+                    done = receive(sock.recv(CHUNK))
+            return perf_counter() - began
     finally:
         sock.settimeout(timeout)
-    if tally.accepted != total:
-        raise Trouble(f"{total} jobs were submitted and {tally.accepted} acknowledged")
+
+
+def flood(sock: socket.socket, requests: Sequence[bytes]) -> float:
+    """
+    Submit every request, a line with one job each, never more than L{WINDOW}
+    ahead of the finish events.
+
+    @return: seconds from the first request to the last finish event.
+    @raise Trouble: not all of the jobs were accepted and have succeeded.
+    """
+    tally = Tally()
+
+    def receive(data: bytes) -> int:
+        tally.receive(data)
+        return tally.finished
+
+    seconds = exchange(sock, requests, WINDOW, receive)
+    if tally.accepted != len(requests):
+        raise Trouble(f"{len(requests)} jobs were submitted and {tally.accepted} acknowledged")
     return seconds
 
 
-def one_at_a_time(sock: socket.socket, requests: Sequence[bytes]) -> list[float]:
+def accept(sock: socket.socket, requests: Sequence[bytes], window: int) -> float:
     """
-    Submit each request when the job before it has finished.
+    Send requests after which no events come, and have each acknowledged.
 
-    @return: for each the seconds until its finish event.
-    @raise Trouble: a job was not accepted or did not succeed.
+    @return: seconds from the first request to the last reply.
+    @raise Trouble: one was refused.
     """
-    tally, seconds = Tally(), []
-    for done, request in enumerate(requests, 1):
-        began = perf_counter()
-        sock.sendall(request)
-        while tally.finished < done:
-            tally.receive(sock.recv(_CHUNK))
-        seconds.append(perf_counter() - began)
-    return seconds
+    tally = Tally()
+
+    def receive(data: bytes) -> int:
+        tally.receive(data)
+        return tally.accepted
+
+    return exchange(sock, requests, window, receive)
+
+
+def alone(sock: socket.socket, request: bytes, finishes: bool = True) -> None:
+    """
+    Send a request when nothing else is under way, and return when it is done.
+
+    @param finishes: it is a job, whose finish event is waited for.
+    @raise Trouble: it was refused, or the job did not succeed.
+    """
+    tally = Tally()
+    sock.sendall(request)
+    while not (tally.finished if finishes else tally.accepted):
+        tally.receive(sock.recv(CHUNK))

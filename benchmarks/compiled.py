@@ -6,32 +6,31 @@ a bare socket in the same program. In each work both sides share one daemon.
 
 from __future__ import annotations
 
-import atexit
 import functools
 import itertools
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import process_time
 
+from benchmarks.building import built, compiler
 from benchmarks.client import connected, flood
-from benchmarks.contender import Contender, Measure, Metric, Shared, Trouble, times
+from benchmarks.contender import RATE, Contender, Measure, Metric, Shared, Trouble, times
 from benchmarks.ours import call, options
+from benchmarks.proc import processor
 from tests.daemon import PATIENCE, Daemon, running_daemon
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SOURCE = _ROOT / "benchmarks" / "cpp" / "speed.cpp"
-_FLAGS = ("-O2", "-std=c++17", "-pthread", f"-I{_ROOT / 'cpp' / 'include'}")
+_FLAGS = ("-std=c++17", "-pthread", f"-I{_ROOT / 'cpp' / 'include'}")
 
 _LIBRARY, _BARE = 0, 1
 
 RATE_AND_SHARE = (
-    Metric("rate", "jobs/s", more_is_better=True),
+    RATE,
     Metric("cpu", "% of daemon's", more_is_better=False),
 )
 """Of a client that keeps a daemon busy: its pace, and its own processor time as a part of the daemon's."""
@@ -45,22 +44,13 @@ def lacking() -> str:
 
 
 def _compiler() -> str | None:
-    return shutil.which(os.environ.get("CXX") or "g++")
+    return compiler("CXX", "g++")
 
 
-@functools.cache
 def _built() -> Path:
-    """The program; built once, removed when this process ends."""
-    compiler = _compiler()
-    assert compiler is not None, "works that lack something are not run"
-    folder = Path(tempfile.mkdtemp(prefix="jobd-bench-")).resolve()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    program = folder / "speed"
-    command = [compiler, *_FLAGS, str(_SOURCE), "-o", str(program)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode:
-        raise Trouble(f"{_SOURCE.name} does not compile:\n{done.stderr}")
-    return program
+    cxx = _compiler()
+    assert cxx is not None, "works that lack something are not run"
+    return built(cxx, _SOURCE, *_FLAGS)
 
 
 class _Program:
@@ -106,15 +96,6 @@ def _a_daemon() -> Iterator[Daemon]:
 
 
 _daemon = Shared(_a_daemon)
-
-
-def processor(pid: int) -> float:
-    """Seconds of processor time that the threads of a process have had."""
-    nanoseconds = 0
-    for statistics in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        with suppress(OSError):
-            nanoseconds += int(statistics.read_text().split()[0])
-    return nanoseconds / 1e9
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """
 jobd's side: for each work a real daemon on a fresh state folder, with as many
-workers as there are cores, and one client on its Unix socket. Every job is a
-request of its own and gets a reply and a finish event of its own.
+workers as there are cores, and one client on its Unix socket. Unless it says
+otherwise, every job is a request of its own and gets a reply and a finish
+event of its own.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from time import perf_counter
 
-from benchmarks.client import connected, flood, one_at_a_time
-from benchmarks.contender import Contender, Measure, Unavailable, times
+import jobd
+from benchmarks.aside import aside
+from benchmarks.client import accept, alone, connected, flood
+from benchmarks.contender import Contender, Measure, Trouble, Unavailable, rate_and_times
+from benchmarks.nothing import nothing
 from jobd.settings import usable_cores
 from tests.daemon import running_daemon
 
@@ -23,6 +28,12 @@ _KEEPS = {
     "commit": "acknowledged and announced only after an fsynced commit",
     "memory": "kept in memory only",
 }
+
+BATCH = 1000
+"""Jobs in one C{submit} of the batched works."""
+
+_WARM = 300
+"""Jobs before the first round: the write-ahead log has its size, the workers have begun."""
 
 
 def call(number: int) -> bytes:
@@ -35,38 +46,41 @@ def command(true: str, cwd: str, number: int) -> bytes:
     return f"submit {json.dumps({'argv': [true, str(number)], 'cwd': cwd})}\n".encode()
 
 
+def job(number: int) -> bytes:
+    """The same call as JSON, of whose end nobody is told."""
+    return b'{"call": "benchmarks.nothing:nothing", "args": [%d], "notify": false}' % number
+
+
+def batch(first: int, count: int) -> bytes:
+    """The request for so many calls, numbered from C{first}."""
+    return b"submit [" + b", ".join(map(job, range(first, first + count))) + b"]\n"
+
+
+def batches(jobs: int) -> list[bytes]:
+    """Requests for so many calls in batches."""
+    return [batch(first, min(BATCH, jobs - first)) for first in range(0, jobs, BATCH)]
+
+
 def options(durability: str) -> tuple[str, ...]:
     """Of each daemon that is measured."""
     return "--workers", str(usable_cores()), "--durability", durability
 
 
 @contextmanager
-def client(durability: str) -> Iterator[socket.socket]:
+def client(durability: str, twistd: tuple[str, ...] = ()) -> Iterator[socket.socket]:
     """A connection to a new daemon."""
-    with running_daemon(*options(durability)) as daemon, connected(daemon) as sock:
+    with running_daemon(*options(durability), twistd=twistd) as daemon, connected(daemon) as sock:
         yield sock
 
 
 @contextmanager
-def _flooded(durability: str, request: Callable[[int], bytes]) -> Iterator[Measure]:
-    with client(durability) as sock:
-
-        def measure(jobs: int) -> tuple[float]:
-            return (jobs / flood(sock, [request(number) for number in range(jobs)]),)
-
-        measure(100)
-        yield measure
-
-
-@contextmanager
-def _one_at_a_time(durability: str) -> Iterator[Measure]:
-    with client(durability) as sock:
-
-        def measure(jobs: int) -> tuple[float, float]:
-            return times(one_at_a_time(sock, [call(number) for number in range(jobs)]))
-
-        measure(100)
-        yield measure
+def _single(durability: str, request: Callable[[int], bytes], twistd: tuple[str, ...] = ()) -> Iterator[Measure]:
+    with client(durability, twistd) as sock:
+        yield rate_and_times(
+            lambda jobs: flood(sock, [request(number) for number in range(jobs)]),
+            lambda number: alone(sock, request(number)),
+            _WARM,
+        )
 
 
 @contextmanager
@@ -76,9 +90,36 @@ def _commands() -> Iterator[Measure]:
         raise Unavailable("there is no command true here")
     with (
         tempfile.TemporaryDirectory(prefix="jobd-bench-") as cwd,
-        _flooded("commit", partial(command, true, cwd)) as measure,
+        _single("commit", partial(command, true, cwd)) as measure,
     ):
         yield measure
+
+
+@contextmanager
+def _accepted() -> Iterator[Measure]:
+    with client("commit") as sock:
+        alone(sock, b"pause\n", finishes=False)
+        yield rate_and_times(
+            lambda jobs: accept(sock, batches(jobs), 8),
+            lambda number: alone(sock, batch(number, 1), finishes=False),
+            _WARM,
+        )
+
+
+@contextmanager
+def mapped(durability: str, chunksize: str) -> Iterator[Measure]:
+    """Through C{jobd.Executor}, as a program in Python uses it; run aside."""
+    with running_daemon(*options(durability)) as daemon, jobd.Executor(daemon.url) as executor:
+
+        def many(jobs: int) -> float:
+            began = perf_counter()
+            done = sum(1 for _ in executor.map(nothing, range(jobs), chunksize=int(chunksize)))
+            seconds = perf_counter() - began
+            if done != jobs:
+                raise Trouble(f"{jobs} calls gave {done} results")
+            return seconds
+
+        yield rate_and_times(many, lambda number: executor.submit(nothing, number).result(), _WARM)
 
 
 def _contender(durability: str, also: str, ready: Callable[[], AbstractContextManager[Measure]]) -> Contender:
@@ -86,13 +127,29 @@ def _contender(durability: str, also: str, ready: Callable[[], AbstractContextMa
 
 
 def calls(durability: str) -> Contender:
-    """Warm calls, as many as it can take."""
-    return _contender(durability, "", partial(_flooded, durability, call))
+    """Warm calls, each a request and an event."""
+    return _contender(durability, "", partial(_single, durability, call))
 
 
-def latency(durability: str) -> Contender:
-    """Warm calls, each from its submission to its finish event."""
-    return _contender(durability, "", partial(_one_at_a_time, durability))
+def mapping(durability: str, chunksize: int) -> Contender:
+    """Calls through C{jobd.Executor.map}; one at a time through its C{submit}."""
+    promises = (
+        f"jobs {_KEEPS[durability]}; a future each, whose exception is the call's; a worker that dies costs "
+        "the calls of its job; jobs in one line as they gather"
+    )
+    return Contender("jobd.Executor.map", promises, aside("benchmarks.ours:mapped", durability, str(chunksize)))
+
+
+def reactor(name: str) -> Contender:
+    """Warm calls through a daemon on one of Twisted's reactors."""
+    ready = partial(_single, "memory", call, (f"--reactor={name}",))
+    return Contender(name, f"twistd --reactor={name}, else the same", ready)
 
 
 COMMANDS = _contender("commit", "; a cwd, a session and output files of its own, usage in the event", _commands)
+
+ACCEPTED = Contender(
+    "jobd",
+    f"{BATCH:,} jobs in a request, all or none, {_KEEPS['commit']}; one at a time: a request with one job",
+    _accepted,
+)

@@ -1,19 +1,50 @@
-"""How it went: a table for people, JSON for programs."""
+"""How it went, in words and tables: aligned for a terminal, in Markdown for a document."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import groupby
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-import attrs
+from benchmarks.figures import Floor, Machine, Report, Side, Table, median
+from benchmarks.goals import GOALS, Goal
 
-from benchmarks.machine import Machine
-from benchmarks.runner import Row, median
-
-_HEAD = ("work", "jobd", "peer", "unit", "ratio", "spread", "the peer")
-_TO_THE_LEFT = (0, 3, 6)
 _MIB = 1 << 20
+_HEAD = "side"
+
+Grid = Sequence[Sequence[str]]
+"""Rows of cells; the first row is the head, the first column holds names."""
+
+
+def text(report: Report) -> str:
+    """All of it, for a terminal."""
+    parts = ["\n".join(machine_lines(report.machine))]
+    if report.floors:
+        parts.append("The machine's own, in µs:\n" + aligned(_floors(report.floors)))
+    for table in report.tables:
+        promises = [f"    {side.name}: {_words(side)}" for side in (table.ours, *table.peers)]
+        parts.append("\n".join([f"{table.work}: {_what(table)}", aligned(_grid(table)), *promises]))
+    reached = _goals(report)
+    if len(reached) > 1 and not report.quick:
+        parts.append(aligned(reached))
+    parts += lacking_lines(report.left_out)
+    return "\n\n".join(parts)
+
+
+def markdown(report: Report) -> str:
+    """All of it, as a part of a document."""
+    parts = ["\n".join(f"* {line}" for line in machine_lines(report.machine))]
+    if report.quick:
+        parts.append("**A quick run: that it works is all these figures say.**")
+    reached = _goals(report)
+    if len(reached) > 1:
+        parts += ["### Goals", pipes(reached)]
+    if report.floors:
+        parts += ["### The machine itself", "In µs, of a thousand each.", pipes(_floors(report.floors))]
+    for table in report.tables:
+        rows = [(*row, _words(side)) for row, side in zip(_grid(table)[1:], (table.ours, *table.peers), strict=True)]
+        grid = [(*_grid(table)[0], "what it promises, and what not"), *rows]
+        parts += [f"### `{table.work}`", f"{_what(table)}.", pipes(grid)]
+    parts += [f"* {line}" for line in lacking_lines(report.left_out)]
+    return "\n\n".join(parts) + "\n"
 
 
 def machine_lines(machine: Machine) -> list[str]:
@@ -21,30 +52,14 @@ def machine_lines(machine: Machine) -> list[str]:
     lines = [
         f"{machine.cores} cores, {machine.processor}, {machine.system}",
         f"jobd {machine.jobd}, {machine.python}, Twisted {machine.twisted}, SQLite {machine.sqlite}",
-        f"the disk's own fsync of 4 KiB: p50 {machine.fsync_p50:,.0f} µs, p99 {machine.fsync_p99:,.0f} µs",
     ]
     if machine.load is not None:
-        lines.insert(1, f"load before the run: {machine.load:.1f}")
+        lines.append(f"load before the run: {machine.load:.1f}")
     if machine.daemon_rss is not None and machine.all_pss is not None:
         lines.append(
             f"an idle daemon: {machine.daemon_rss / _MIB:.0f} MiB; "
             f"with its workers, {machine.processes} processes in all: {machine.all_pss / _MIB:.0f} MiB"
         )
-    return lines
-
-
-def table_lines(rows: Sequence[Row]) -> list[str]:
-    """An aligned table; below each work what either side promises."""
-    cells = [_HEAD, *(_cells(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [_align(_HEAD, widths), "  ".join("-" * width for width in widths)]
-    for work, group in groupby(rows, lambda row: row.work):
-        mine = list(group)
-        lines += [_align(_cells(row), widths) for row in mine]
-        lines.append(f"    {work.what}")
-        contenders = {contender.name: contender.promises for contender in (work.ours, *(row.peer for row in mine))}
-        lines += [f"    {name}: {promises}" for name, promises in contenders.items()]
-        lines += sorted({f"    no comparison with {row.peer.name}: {row.missing}" for row in mine if row.missing})
     return lines
 
 
@@ -56,65 +71,81 @@ def lacking_lines(lacking: Mapping[str, str]) -> list[str]:
     return [f"left out: {', '.join(works)}: {reason}" for reason, works in reasons.items()]
 
 
-def as_json(
-    machine: Machine, rounds: int, quick: bool, rows: Sequence[Row], lacking: Mapping[str, str]
-) -> dict[str, Any]:
-    """Everything, with the figures of each round; C{lacking}: works that were left out, and why."""
-    return {
-        "machine": attrs.asdict(machine),
-        "rounds": rounds,
-        "quick": quick,
-        "rows": [_row_as_json(row, quick) for row in rows],
-        "left_out": dict(lacking),
-    }
+def aligned(grid: Grid) -> str:
+    """Columns of equal width: figures to the right, words to the left."""
+    columns = [list(column) for column in zip(*grid, strict=True)]
+    justified = [_justified(column) for column in columns]
+    return "\n".join("  " + "  ".join(row).rstrip() for row in zip(*justified, strict=True))
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    ratios = row.ratios
-    return (
-        f"{row.work.name} {row.metric.name}".rstrip(),
-        _figure(median(row.ours)),
-        _figure(median(row.peers)),
-        row.metric.unit,
-        f"{median(ratios):.2f}" if ratios else "-",
-        f"{min(ratios):.2f}-{max(ratios):.2f}" if ratios else "-",
-        row.peer.name,
-    )
+def _justified(column: Sequence[str]) -> list[str]:
+    width = max(map(len, column))
+    words = any(cell[:1].isalpha() for cell in column[1:])
+    return [cell.ljust(width) if words else cell.rjust(width) for cell in column]
 
 
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
+def pipes(grid: Grid) -> str:
+    """A Markdown table."""
+    head, *rows = ([cell.replace("|", "\\|") for cell in row] for row in grid)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
-def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
-    aligned = (
-        cell.ljust(width) if place in _TO_THE_LEFT else cell.rjust(width)
-        for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    )
-    return "  ".join(aligned).rstrip()
+def figure(value: float | None) -> str:
+    """A figure with as many digits as say something."""
+    if value is None:
+        return "-"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 0.001 else "0"
 
 
-def _row_as_json(row: Row, quick: bool) -> dict[str, Any]:
-    ratios = row.ratios
-    return {
-        "work": row.work.name,
-        "what": row.work.what,
-        "metric": row.metric.name,
-        "unit": row.metric.unit,
-        "better": "more" if row.metric.more_is_better else "less",
-        "jobs": row.work.quick_jobs if quick else row.work.jobs,
-        "jobd": {"promises": row.work.ours.promises, "median": median(row.ours), "rounds": list(row.ours)},
-        "peer": {
-            "name": row.peer.name,
-            "promises": row.peer.promises,
-            "median": median(row.peers),
-            "rounds": list(row.peers),
-        },
-        "ratio": {
-            "median": median(ratios),
-            "low": min(ratios, default=None),
-            "high": max(ratios, default=None),
-            "rounds": ratios,
-        },
-        "missing": row.missing or None,
-    }
+def _what(table: Table) -> str:
+    return f"{table.what}; {table.ours.jobs:,} {table.counted} a round, {len(table.ours.rounds)} rounds"
+
+
+def _words(side: Side) -> str:
+    return f"no figures: {side.missing}" if side.missing else side.promises
+
+
+def _grid(table: Table) -> list[tuple[str, ...]]:
+    """A row for each side; beside each figure of a peer how many times as good as it we were."""
+    head = [_HEAD]
+    for place, metric in enumerate(table.metrics):
+        head.append(f"{metric.name}, {metric.unit}" if metric.unit else metric.name)
+        if _compared(table, place):
+            head.append("ratio (spread)")
+    return [tuple(head), *(tuple(_cells(table, side)) for side in (table.ours, *table.peers))]
+
+
+def _cells(table: Table, side: Side) -> Iterable[str]:
+    fewer = side.jobs != table.ours.jobs and not side.missing
+    yield f"{side.name} ({side.jobs:,} {table.counted})" if fewer else side.name
+    for place in range(len(table.metrics)):
+        yield figure(side.median(place))
+        if _compared(table, place):
+            yield "" if side is table.ours else _spread(table.ratios(side, place))
+
+
+def _compared(table: Table, place: int) -> bool:
+    """Whether peers have a figure for this metric at all."""
+    return any(peer.figures(place) for peer in table.peers) or any(peer.missing for peer in table.peers)
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    middle = median(ratios)
+    return "-" if middle is None else f"{middle:.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+
+
+def _floors(floors: Sequence[Floor]) -> list[tuple[str, ...]]:
+    rows = [(floor.name, f"{floor.p50:,.1f}", f"{floor.p99:,.1f}", floor.what) for floor in floors]
+    return [("step", "p50", "p99", "what was done"), *rows]
+
+
+def _goals(report: Report) -> list[tuple[str, ...]]:
+    rows = [(goal.work, goal.text, *_verdict(goal, report)) for goal in GOALS if report.table(goal.work)]
+    return [("work", "goal", "measured", "reached"), *rows]
+
+
+def _verdict(goal: Goal, report: Report) -> tuple[str, str]:
+    value = goal.measured(report)
+    return ("-", "not measured") if value is None else (f"{value:.3g}", "yes" if goal.reached(value) else "**no**")

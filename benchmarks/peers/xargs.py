@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
-from benchmarks.contender import Contender, Measure, Trouble, Unavailable
+from benchmarks.contender import Contender, Measure, Trouble, rate_and_times
+from benchmarks.peers.serving import program
 from jobd.settings import usable_cores
 
 
-@contextmanager
-def _commands() -> Iterator[Measure]:
-    xargs, true = shutil.which("xargs"), shutil.which("true")
-    if xargs is None or true is None:
-        raise Unavailable("xargs and true are not both here")
-    command = [xargs, "-n1", f"-P{usable_cores()}", true]
+def fed(command: list[str]) -> Measure:
+    """The measure of a program that runs a command for each line of its input."""
 
-    def measure(jobs: int) -> tuple[float]:
+    def many(jobs: int) -> float:
         lines = "".join(f"{number}\n" for number in range(jobs)).encode()
         began = perf_counter()
         status = subprocess.run(command, input=lines, check=False).returncode
         seconds = perf_counter() - began
         if status:
-            raise Trouble(f"xargs ended with {status}")
-        return (jobs / seconds,)
+            raise Trouble(f"it ended with {status}")
+        return seconds
 
-    measure(100)
-    yield measure
+    return rate_and_times(many, lambda number: many(1))
+
+
+@contextmanager
+def _commands() -> Iterator[Measure]:
+    yield fed([program("xargs", "findutils"), "-n1", f"-P{usable_cores()}", program("true", "coreutils")])
 
 
 XARGS = Contender(
     "xargs -n1 -P",
-    "nothing is kept; one exit status for all; shared output, no session and no cwd of their own",
+    "nothing is kept; one exit status for all; shared output, no session and no cwd of their own; one at a time: an "
+    "xargs for each",
     _commands,
 )

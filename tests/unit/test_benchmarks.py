@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from unittest import mock
+from xml.etree import ElementTree
 
 from twisted.trial.unittest import SkipTest, TestCase
 
-from benchmarks import runner
+from benchmarks import documents, figures, goals, plot, report, runner
+from benchmarks.aside import aside
 from benchmarks.client import Tally
-from benchmarks.compiled import processor
-from benchmarks.contender import RATE, TIMES, Contender, Measure, Shared, Trouble, Unavailable, Work, percentile, times
-from benchmarks.report import lacking_lines, table_lines
-from benchmarks.works import WORKS, named
+from benchmarks.contender import (
+    P50,
+    RATE,
+    RATE_AND_TIMES,
+    Contender,
+    Measure,
+    Shared,
+    Trouble,
+    Unavailable,
+    Work,
+    percentile,
+    rate_and_times,
+    times,
+)
+from benchmarks.figures import Floor, Machine, Report, Side, Table
+from benchmarks.peers.serving import library, program
+from benchmarks.proc import processor, switches
+from benchmarks.works import WORKS, beside, named
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+
+EVERYWHERE = ("multiprocessing", "ProcessPoolExecutor", "xargs")
+"""Peers that are wherever the tests run."""
 
 
 def run_benchmarks(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -36,52 +55,51 @@ class WholeRunTests(TestCase):
     timeout = 300
 
     def test_quick(self) -> None:
-        """A quick run gives a row for every work, peer and metric, in the table and in the JSON, all figures sane."""
+        """A quick run has every work, every peer that is wherever Python is, and sane figures of all of them."""
         path = Path(self.mktemp()).resolve()
-        done = run_benchmarks("--quick", "--json", str(path))
+        done = run_benchmarks("--quick", "--rounds", "1", "--json", str(path), "--peers", *EVERYWHERE)
         self.assertEqual((0, ""), (done.returncode, done.stderr))
-        report = json.loads(path.read_text(encoding="utf-8"))
-        here = [work for work in WORKS if not work.lacking()]
-        expected = [(w.name, m.name, p.name) for w in here for p in w.peers for m in w.metrics]
-        self.assertEqual({work.name for work in WORKS if work.lacking()}, set(report["left_out"]))
-        self.assertEqual(expected, [(row["work"], row["metric"], row["peer"]["name"]) for row in report["rows"]])
-        for row in report["rows"]:
-            self.assertIsNone(row["missing"])
-            rounds = [*row["jobd"]["rounds"], *row["peer"]["rounds"], *row["ratio"]["rounds"]]
-            self.assertEqual(3 * report["rounds"], len(rounds))
-            self.assertTrue(all(figure > 0 for figure in rounds), row)
-        for fact in ("cores", "fsync_p50", "fsync_p99"):
-            self.assertTrue(report["machine"][fact] > 0, fact)
+        found = figures.read([path])
+        here = [work for work in beside(WORKS, EVERYWHERE) if not work.lacking()]
+        self.assertEqual({work.name for work in WORKS if work.lacking()}, set(found.left_out))
+        self.assertEqual([work.name for work in here], [table.work for table in found.tables])
+        for work, table in zip(here, found.tables, strict=True):
+            self.assertEqual([peer.name for peer in work.peers], [peer.name for peer in table.peers])
+            for side in (table.ours, *table.peers):
+                self.assertEqual(("", 1), (side.missing, len(side.rounds)), side)
+                self.assertEqual(len(work.metrics), len(side.rounds[0]))
+                self.assertTrue(all(figure is None or figure >= 0 for figure in side.rounds[0]), side)
+                self.assertTrue(side.rounds[0][0] or work.name == "idle", side)
+        self.assertTrue(all(0 < floor.p50 <= floor.p99 for floor in found.floors), found.floors)
         if sys.platform == "linux":
-            self.assertTrue(report["machine"]["daemon_rss"] > 1 << 20)
-        lines = done.stdout.splitlines()
-        for work, metric, peer in expected:
-            named_so = f"{work} {metric}".rstrip() + " "
-            self.assertEqual(1, sum(line.startswith(named_so) and line.endswith(peer) for line in lines), done.stdout)
+            self.assertGreater(found.machine.daemon_rss or 0, 1 << 20)
+        for work in here:
+            self.assertIn(f"\n{work.name}: {work.what}; ", done.stdout)
 
     def test_unknown_name(self) -> None:
-        """A work that does not exist is refused, and the names of those that do are told."""
-        done = run_benchmarks("speed")
+        """A work or a peer that does not exist is refused, and the names of those that do are told."""
+        done = run_benchmarks("--only", "speed")
         self.assertEqual(2, done.returncode)
         self.assertIn("there is no work 'speed'; there is calls-durable, ", done.stderr)
+        self.assertRaisesRegex(LookupError, "there is no peer 'slurm'; there is .*Celery", beside, WORKS, ["slurm"])
 
     def test_no_compiler(self) -> None:
         """Where no C++ program can be built, one line says so, its rows are left out, and the run is a good one."""
         path = Path(self.mktemp()).resolve()
-        arguments = ("--quick", "--rounds", "1", "--json", str(path), "cpp")
+        arguments = ("--quick", "--rounds", "1", "--json", str(path), "--only", "cpp")
         done = run_benchmarks(*arguments, environment={"CXX": "no-such-compiler"})
         self.assertEqual((0, ""), (done.returncode, done.stderr))
         self.assertRegex(done.stdout.splitlines()[-1], r"^left out: cpp-pipelined, cpp-latency: .*C\+\+")
-        report = json.loads(path.read_text(encoding="utf-8"))
-        self.assertEqual(([], ["cpp-pipelined", "cpp-latency"]), (report["rows"], list(report["left_out"])))
+        found = figures.read([path])
+        self.assertEqual(([], ["cpp-pipelined", "cpp-latency"]), (found.tables, list(found.left_out)))
 
 
 class Scripted:
     """A contender that gives figures out of a list and notes when it was asked."""
 
-    def __init__(self, name: str, figures: list[float], asked: list[str]) -> None:
+    def __init__(self, name: str, figures: list[float], asked: list[str], most: int | None = None) -> None:
         self.name, self.figures, self.asked = name, figures, asked
-        self.contender = Contender(name, f"what {name} promises", self.ready)
+        self.contender = Contender(name, f"what {name} promises", self.ready, most)
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[Measure]:
@@ -91,6 +109,8 @@ class Scripted:
 
     def measure(self, jobs: int) -> list[float]:
         self.asked.append(f"{self.name} {jobs}")
+        if not self.figures:
+            raise Trouble("nothing more to give")
         return [self.figures.pop(0)]
 
 
@@ -101,43 +121,64 @@ def unavailable() -> Iterator[Measure]:
     yield
 
 
+def digging(ours: Contender, *peers: Contender, rounds: int | None = None) -> Work:
+    return Work("dig", "to dig", (RATE,), 100, 10, ours, peers, rounds=rounds)
+
+
+def ignored(what: str) -> None:
+    """What is told to the progress bar."""
+
+
 class RunnerTests(TestCase):
     """Rounds, turns and ratios."""
-
-    def work(self, ours: Contender, *peers: Contender) -> Work:
-        return Work("dig", "to dig", RATE, 100, 10, ours, peers)
 
     def test_turns(self) -> None:
         """Contenders alternate in every round, another one begins each time, and all are ended."""
         asked: list[str] = []
-        ours, peer = Scripted("jobd", [1, 1], asked), Scripted("peer", [1, 1], asked)
+        ours, peer = Scripted("jobd", [1, 1], asked), Scripted("peer", [1, 1], asked, most=3)
         told: list[str] = []
-        work = self.work(ours.contender, peer.contender)
-        runner.run(work, 2, 7, told.append)
+        work = digging(ours.contender, peer.contender)
+        table = runner.run(work, 2, 7, told.append)
         self.assertEqual(
-            ["peer ready", "jobd ready", "peer 7", "jobd 7", "jobd 7", "peer 7", "jobd ended", "peer ended"], asked
+            ["peer ready", "jobd ready", "peer 3", "jobd 7", "jobd 7", "peer 3", "jobd ended", "peer ended"], asked
         )
         self.assertEqual(runner.steps([work], 2), len(told))
+        self.assertEqual((7, 3), (table.ours.jobs, table.peers[0].jobs))
 
     def test_ratios(self) -> None:
         """The ratio is taken within each round, and its median is not the ratio of the medians."""
         ours, peer = Scripted("jobd", [10, 30, 80], []), Scripted("peer", [10, 10, 40], [])
-        (row,) = runner.run(self.work(ours.contender, peer.contender), 3, 1, lambda what: None)
-        self.assertEqual([1.0, 3.0, 2.0], row.ratios)
-        line = next(line for line in table_lines([row]) if line.startswith("dig"))
-        self.assertEqual(["dig", "30", "10", "jobs/s", "2.00", "1.00-3.00", "peer"], line.split())
+        table = runner.run(digging(ours.contender, peer.contender), 3, 1, ignored)
+        self.assertEqual([1.0, 3.0, 2.0], table.ratios(table.peers[0], 0))
+        lines = report.text(a_report(table)).splitlines()
+        self.assertIn(["jobd", "30"], [line.split() for line in lines])
+        self.assertIn(["peer", "10", "2.00", "(1.00-3.00)"], [line.split() for line in lines])
+
+    def test_few_rounds(self) -> None:
+        """A work that takes long has fewer rounds than were asked for."""
+        table = runner.run(digging(Scripted("jobd", [1, 2, 3], []).contender, rounds=2), 3, 1, ignored)
+        self.assertEqual([[1], [2]], table.ours.rounds)
 
     def test_times(self) -> None:
-        """A ratio above 1 means that jobd is ahead, of times as of rates."""
-        self.assertEqual([2.0, 2.0], [RATE[0].ratio(20, 10), TIMES[0].ratio(10, 20)])
+        """A ratio above 1 means that jobd is ahead, of times as of rates; nothing has no ratio."""
+        self.assertEqual([2.0, 2.0, None], [RATE.ratio(20, 10), P50.ratio(10, 20), P50.ratio(0, 20)])
 
     def test_unavailable(self) -> None:
         """A peer that cannot be had leaves a row that says why, and the others are measured."""
         ours, peer = Scripted("jobd", [10], []), Scripted("peer", [5], [])
         absent = Contender("absent", "nothing", unavailable)
-        rows = runner.run(self.work(ours.contender, absent, peer.contender), 1, 1, lambda what: None)
-        self.assertEqual([("it is not installed", []), ("", [2.0])], [(row.missing, row.ratios) for row in rows])
-        self.assertIn("    no comparison with absent: it is not installed", table_lines(rows))
+        table = runner.run(digging(ours.contender, absent, peer.contender), 1, 1, ignored)
+        self.assertEqual([("it is not installed", []), ("", [[5]])], [(p.missing, p.rounds) for p in table.peers])
+        self.assertIn("    absent: no figures: it is not installed", report.text(a_report(table)))
+
+    def test_trouble(self) -> None:
+        """A peer that fails at its work has no figures but a reason; if we do, the run has failed."""
+        ours, peer = Scripted("jobd", [1, 1], []), Scripted("peer", [1], [])
+        table = runner.run(digging(ours.contender, peer.contender), 2, 1, ignored)
+        missing = "it did not do the work: nothing more to give"
+        self.assertEqual((missing, []), (table.peers[0].missing, table.peers[0].rounds))
+        failing = digging(Scripted("jobd", [], []).contender)
+        self.assertRaises(Trouble, runner.run, failing, 1, 1, ignored)
 
     def test_shared(self) -> None:
         """What two contenders share is there once, until both have ended, and made anew for the next two."""
@@ -155,16 +196,26 @@ class RunnerTests(TestCase):
                 seen.append(one + other)
         self.assertEqual(["made", "itit", "ended"] * 2, seen)
 
-    def test_left_out(self) -> None:
-        """Works left out for the same reason share a line, in which all of them are named."""
-        lines = lacking_lines({"a": "no x", "b": "no y", "c": "no x"})
-        self.assertEqual(["left out: a, c: no x", "left out: b: no y"], lines)
-
     def test_names(self) -> None:
         """Works are chosen by how their names begin, and stay in their order."""
         self.assertEqual(["calls-durable", "calls-memory", "commands"], [w.name for w in named(["comm", "calls"])])
         self.assertEqual(list(WORKS), named([]))
         self.assertRaises(LookupError, named, ["calls", "calm"])
+
+    def test_peers(self) -> None:
+        """Peers are chosen by a part of their names; what is no other program stays."""
+        works = {work.name: [peer.name for peer in work.peers] for work in beside(WORKS, ["CELERY", "xargs"])}
+        self.assertEqual(
+            (["Celery"], [], ["xargs -n1 -P"]), tuple(works[n] for n in ("calls-durable", "accepted", "commands"))
+        )
+        self.assertEqual(["poll", "select", "asyncio"], works["reactors"])
+
+    def test_both(self) -> None:
+        """Beside another program both the rate and the times are measured; all sides say what they promise."""
+        for work in WORKS:
+            if work.peers != beside([work], [])[0].peers:
+                self.assertEqual(RATE_AND_TIMES, work.metrics, work.name)
+            self.assertTrue(all(side.promises for side in (work.ours, *work.peers)), work.name)
 
     def test_percentile(self) -> None:
         """A percentile is one of the values: that which so many percent do not exceed."""
@@ -173,8 +224,148 @@ class RunnerTests(TestCase):
         self.assertEqual([7, 7], [percentile([7], 0), percentile([7], 99)])
 
 
-class ProcessorTests(TestCase):
-    """What tells how much processor time a daemon has had."""
+# What the tests of L{aside} have run beside them.
+
+
+@contextlib.contextmanager
+def doubling(word: str) -> Iterator[Measure]:
+    """A side whose figures are known, that prints what must not come between them."""
+    print("this is for the log")
+
+    def measure(jobs: int) -> list[float | None]:
+        if jobs == 13:
+            raise Trouble("thirteen")
+        if jobs == 99:
+            os._exit(3)
+        return [2.0 * jobs, float(len(word)), None]
+
+    yield measure
+
+
+class AsideTests(TestCase):
+    """Sides in processes of their own."""
+
+    def test_figures(self) -> None:
+        """Figures come through, whatever the side prints, and arguments reach it."""
+        with aside(f"{__name__}:doubling", "four")() as measure:
+            self.assertEqual([[4.0, 4.0, None], [20.0, 4.0, None]], [measure(2), measure(10)])
+
+    def test_unavailable(self) -> None:
+        """One that cannot be had says so as if it were here."""
+        self.assertRaisesRegex(Unavailable, "not installed", aside(f"{__name__}:unavailable")().__enter__)
+
+    def test_trouble(self) -> None:
+        """One that fails at its work says why; one that dies or is broken is noticed, with its last words."""
+        for jobs, words in ((13, "thirteen"), (99, "this is for the log")):
+            with aside(f"{__name__}:doubling", "")() as measure:
+                self.assertRaisesRegex(Trouble, words, measure, jobs)
+        self.assertRaisesRegex(Trouble, "no_such_side", aside(f"{__name__}:no_such_side")().__enter__)
+
+    def test_not_installed(self) -> None:
+        """What is not installed is a reason, not a failure: of programs and of Python's modules."""
+        with mock.patch.dict(os.environ, {"PATH": "/nowhere"}):
+            self.assertRaisesRegex(Unavailable, "no-such-server .*package some", program, "no-such-server", "some")
+        self.assertRaisesRegex(Unavailable, "no_such_module is not installed", library, "no_such_module")
+
+    def test_rate_and_times(self) -> None:
+        """Many jobs give the rate; for the times they are done one at a time, a part of them."""
+        done: list[int] = []
+        measure = rate_and_times(lambda jobs: jobs / 50, done.append, warm=3)
+        self.assertEqual([0, 1, 2], done)
+        rate, p50, p99 = measure(1000)
+        self.assertEqual((50.0, 3 + 50), (rate, len(done)))
+        self.assertTrue(p50 is not None and p99 is not None and p50 <= p99)
+
+
+def a_report(*tables: Table) -> Report:
+    machine = Machine(2, "a processor", "Linux 6", "CPython 3", "26", "3", "0.1", 0.1, 1 << 26, 1 << 27, 5)
+    return Report(machine, [Floor("fsync", "a sync", 100.0, 200.0)], 2, False, list(tables), {})
+
+
+def calls(ours: list[list[float | None]], *peers: Side) -> Table:
+    return Table("calls-durable", "calls", "jobs", [*RATE_AND_TIMES], Side("jobd", "all", 10, ours), list(peers))
+
+
+class TellingTests(TestCase):
+    """Tables, plots and goals."""
+
+    def setUp(self) -> None:
+        pool = Side("multiprocessing.Pool", "a | b", 10, [[100, 10, 20], [100, 10, 20]])
+        executor = Side("ProcessPoolExecutor", "none", 5, [[10, 100, 300], [10, 100, 300]])
+        absent = Side("Celery", "little", 10, [], "it is not installed")
+        self.report = a_report(calls([[300, 400, 800], [200, 500, 900]], pool, executor, absent))
+
+    def test_kept(self) -> None:
+        """What was measured is read from a file as it was written; of several files the last one has the say."""
+        first, second = Path(self.mktemp()), Path(self.mktemp())
+        figures.write(self.report, first)
+        figures.write(a_report(Table("commands", "c", "jobs", [RATE], Side("jobd", "", 1, [[1]]), [])), second)
+        self.assertEqual(self.report, figures.read([first]))
+        self.assertEqual(["calls-durable", "commands"], [table.work for table in figures.read([first, second]).tables])
+
+    def test_markdown(self) -> None:
+        """Every side has a row with its figures, its ratios and what it promises; a bar in its words is escaped."""
+        text = report.markdown(self.report)
+        self.assertIn("| jobd | 250 |  | 450 |  | 850 |  | all |", text)
+        self.assertIn("| multiprocessing.Pool | 100 | 2.50 (2.00-3.00) | 10 | 0.02 (0.02-0.03) |", text)
+        self.assertIn("a \\| b", text)
+        self.assertIn("| ProcessPoolExecutor (5 jobs) | 10 |", text)
+        self.assertIn("| Celery | - | - | - | - | - | - | no figures: it is not installed |", text)
+
+    def test_goals(self) -> None:
+        """A goal is reached or not by the median of the ratios; what was not measured is neither."""
+        found = {goal.text: (goal.measured(self.report), goal) for goal in goals.GOALS if goal.work == "calls-durable"}
+        value, goal = found["≥ 2 x multiprocessing.Pool"]
+        self.assertEqual((2.5, True), (value, goal.reached(2.5)))
+        self.assertFalse(goal.reached(1.9))
+        self.assertEqual(None, found["≥ 100 x Celery"][0])
+        # 450 less two syncs of 100, over 100.
+        self.assertEqual(2.5, found["p50 one at a time ≤ 3 x ProcessPoolExecutor, less two fsyncs"][0])
+
+    def test_goals_exist(self) -> None:
+        """Every goal names a work, and reads figures and peers that it has."""
+        for goal in goals.GOALS:
+            (work,) = (work for work in WORKS if work.name == goal.work)
+            sides = [Side(c.name, "", 1, [[1.0] * len(work.metrics)]) for c in (work.ours, *work.peers)]
+            found = a_report(Table(work.name, "", "jobs", [*work.metrics], sides[0], sides[1:]))
+            self.assertIsNotNone(goal.measured(found), goal)
+
+    def test_plots(self) -> None:
+        """A plot is well-formed SVG with a bar for each side that has figures, ours told apart, the best first."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        written = plot.draw(self.report, folder)
+        self.assertEqual(["speed-calls.svg", "speed-latency.svg"], [path.name for path in written])
+        root = ElementTree.parse(written[0]).getroot()
+        bars = [element.get("class") for element in root.iter("{http://www.w3.org/2000/svg}rect")]
+        self.assertEqual(["ours", "peer", "peer"], bars)
+        self.assertIn("prefers-color-scheme: dark", written[0].read_text())
+
+    def test_documents(self) -> None:
+        """What was measured goes between the two marks of the document, and nothing else of it changes."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "performance.md").write_text("before\n<!-- measured -->\nold\n<!-- end -->\nafter\n")
+        documents.write(self.report, folder)
+        text = (folder / "performance.md").read_text()
+        self.assertTrue(text.startswith("before\n<!-- measured -->\n") and text.endswith("<!-- end -->\nafter\n"))
+        self.assertNotIn("old", text)
+        self.assertIn("](speed-calls.svg)", text)
+        self.assertRaises(ValueError, documents.filled, "no marks", "body")
+
+    def test_the_document(self) -> None:
+        """The document in docs/ has a place for what is measured."""
+        text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+        self.assertIn("\nbody\n", documents.filled(text, "body"))
+
+    def test_left_out(self) -> None:
+        """Works left out for the same reason share a line, in which all of them are named."""
+        lines = report.lacking_lines({"a": "no x", "b": "no y", "c": "no x"})
+        self.assertEqual(["left out: a, c: no x", "left out: b: no y"], lines)
+
+
+class ProcTests(TestCase):
+    """What is read from C{/proc}."""
 
     def test_grows(self) -> None:
         """It is that of all threads of the process named, and grows by what this one uses."""
@@ -184,6 +375,15 @@ class ProcessorTests(TestCase):
         while time.thread_time() - began < 0.05:
             pass
         self.assertGreater(processor(os.getpid()) - before, 0.04)
+        self.assertGreaterEqual(processor(os.getpid()), processor(os.getpid(), main=True) - 0.001)
+
+    def test_wakes(self) -> None:
+        """A thread that has slept was woken."""
+        if sys.platform != "linux":
+            raise SkipTest("read from /proc")
+        before = switches(os.getpid())
+        time.sleep(0.001)
+        self.assertGreater(switches(os.getpid()), before)
 
 
 class TallyTests(TestCase):

@@ -1,0 +1,134 @@
+"""
+The physical floors: what the machine takes for each step of a job's way when
+nobody does anything but that step. No design can be faster than these; a
+batch shares one of them among its jobs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import TypeAlias
+
+from benchmarks.contender import timed, times
+from benchmarks.figures import Floor
+
+PAGES = bytes(3 * 4096)
+"""What SQLite's write-ahead log grows by for a small commit: three pages or so."""
+
+_ECHO_PIPE = """
+import os
+while data := os.read(0, 64):
+    os.write(1, data)
+"""
+_ECHO_SOCKET = """
+import socket, sys
+with socket.socket(fileno=int(sys.argv[1])) as sock:
+    while data := sock.recv(64):
+        sock.sendall(data)
+"""
+_WORD = b"x"
+
+Step: TypeAlias = Callable[[int], object]
+
+
+def measure(quick: bool) -> list[Floor]:
+    """All of them that this system has; it takes seconds."""
+    found = []
+    for name, what, ready in _FLOORS:
+        with ready() as step:
+            if step is not None:
+                count = 20 if quick else 1000
+                timed(step, 5)
+                found.append(Floor(name, what, *times(timed(step, count))))
+    return found
+
+
+@contextmanager
+def _pipe() -> Iterator[Step]:
+    with subprocess.Popen(
+        [sys.executable, "-c", _ECHO_PIPE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        into, out = process.stdin.fileno(), process.stdout.fileno()
+
+        def step(number: int) -> None:
+            os.write(into, _WORD)
+            os.read(out, 64)
+
+        yield step
+        process.stdin.close()
+
+
+@contextmanager
+def _socket(pair: Callable[[], tuple[socket.socket, socket.socket]]) -> Iterator[Step | None]:
+    if sys.platform == "win32":
+        yield None
+        return
+    ours, theirs = pair()
+    command = [sys.executable, "-c", _ECHO_SOCKET, str(theirs.fileno())]
+    with ours, theirs, subprocess.Popen(command, pass_fds=[theirs.fileno()]) as process:
+        theirs.close()
+
+        def step(number: int) -> None:
+            ours.sendall(_WORD)
+            ours.recv(64)
+
+        yield step
+        ours.close()
+        process.wait()
+
+
+def _tcp() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        theirs, _ = server.accept()
+    for sock in (ours, theirs):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return ours, theirs
+
+
+@contextmanager
+def _fsync() -> Iterator[Step]:
+    with tempfile.TemporaryFile(buffering=0) as file:
+        descriptor = file.fileno()
+
+        def step(number: int) -> None:
+            os.write(descriptor, PAGES)
+            # As SQLite does it.
+            if sys.platform == "linux":
+                os.fdatasync(descriptor)
+            else:
+                os.fsync(descriptor)
+
+        yield step
+
+
+@contextmanager
+def _spawn() -> Iterator[Step | None]:
+    true = shutil.which("true")
+    if sys.platform == "win32" or true is None:
+        yield None
+        return
+    program: str = true
+
+    def step(number: int) -> None:
+        os.waitpid(os.posix_spawn(program, [program], {}), 0)
+
+    yield step
+
+
+_FLOORS: tuple[tuple[str, str, Callable[[], AbstractContextManager[Step | None]]], ...] = (
+    ("pipe", "a byte to another process over a pipe, and one back over another", _pipe),
+    ("unix", "a byte there and back over a Unix socket", partial(_socket, socket.socketpair)),
+    ("loopback", "a byte there and back over TCP on the loopback", partial(_socket, _tcp)),
+    ("fsync", f"{len(PAGES):,} bytes, a small commit, appended to a file and synced to the disk", _fsync),
+    ("spawn", "posix_spawn of true, which is vfork and exec, and its end waited for", _spawn),
+)
