@@ -245,7 +245,7 @@ def format_ids(ids: Iterable[int]) -> str:
 
 # What structured arguments are made of.
 
-_UNKNOWN = re.compile(r"unknown field `(.*?)`", re.DOTALL)
+_UNKNOWN = "Object contains unknown field `"
 _WHERE = re.compile(r" - at `\$?([^`]*)`\Z")
 _TYPE = re.compile(r"`([a-z| ]+)`")
 _TYPES = {"str": "string", "int": "integer", "bool": "boolean", "float": "number", "array": "list"}
@@ -275,12 +275,13 @@ def decode(
 
 def explain(message: str, data: bytes, known: Iterable[str], rules: Mapping[str, str]) -> JobdError:
     """Turn msgspec's message about some JSON into one in the protocol's own words."""
+    unknown = message.startswith(_UNKNOWN)
     where = _WHERE.search(message)
     place = where.group(1).lstrip(".") if where else ""
     message = _WHERE.sub("", message)
-    unknown = _UNKNOWN.search(message)
     if unknown:
-        name = unknown.group(1)
+        # The name may hold anything, even what looks like a place: then the guess is wrong, but it is still no value.
+        name = message[len(_UNKNOWN) :].removesuffix("`")
         inside = f" in {place}" if place else ""
         return BadField(f"unknown field {excerpt(name.encode())}{inside}{did_you_mean(name, known)}")
     field = re.split(r"[.\[]", place)[0]

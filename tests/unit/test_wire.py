@@ -273,6 +273,13 @@ class DecodeTests(TestCase):
         self.refused(BadField, b'{"a\\nb": 1}', "unknown field 'a\\nb'")
         self.refused(BadField, b'{"%s": 1}' % (b"x" * 10_000), f"unknown field '{'x' * 40}…'")
         self.refused(BadField, b'{"": 1}', "unknown field ''")
+        self.refused(BadField, b'{"a`b": 1}', "unknown field 'a`b'")
+
+    def test_a_name_like_a_place(self) -> None:
+        """A field whose name looks like the place of another one is still an unknown field."""
+        for name in (b"x - at `$.limit", b"x` - at `$.limit", b" - at `$", b"unknown field `limit"):
+            with self.assertRaises(BadField):
+                wire.decode(self.decoder, b'{"%s": 1}' % name, ("limit",), {"limit": "a number"})
 
     def test_wrong(self) -> None:
         """A wrong value is named by its place, with types as JSON has them."""
