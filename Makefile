@@ -7,7 +7,7 @@ PORTABLE := jobd tools examples benchmarks
 TYPED := $(PORTABLE) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench torture clean
+.PHONY: help demo test check bench torture fuzz soak clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is to make
@@ -31,6 +31,14 @@ check: $(VENV)/ready ## format, lint and types (for Linux, macOS and Windows)
 
 torture: $(VENV)/ready ## kill a loaded daemon 200 times (CYCLES=200 JOBS=100000 SEED=random)
 	@$(BIN)/python -m tests.torture $(CYCLES:%=--cycles %) $(JOBS:%=--jobs %) $(SEED:%=--seed %)
+
+fuzz: $(VENV)/ready ## give every reader bytes nobody meant to send (SECONDS=600 SEED=random TARGETS=all)
+	@$(BIN)/python -m tests.fuzz $(SECONDS:%=--seconds %) $(SEED:%=--seed %) $(TARGETS)
+	@sh tools/system-packages.sh
+	@JOBD_FUZZ_SECONDS=$(or $(SECONDS),120) $(BIN)/python -m twisted.trial tests.cpp.test_build.FuzzTests
+
+soak: $(VENV)/ready ## a mixed load for a while, and whether anything grows (MINUTES=20)
+	@$(BIN)/python -m tests.soak $(MINUTES:%=--minutes %)
 
 bench: $(VENV)/ready ## measure jobd beside its peers
 	@$(BIN)/python -m benchmarks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 from .building import CPP, INCLUDE, WARNINGS, CppTestCase, all_of, build, configure, work
@@ -10,7 +11,7 @@ from .building import CPP, INCLUDE, WARNINGS, CppTestCase, all_of, build, config
 COMPILERS = ("g++", "clang++")
 STANDARDS = ("17", "20", "2b")
 FUZZERS = ("json", "lines")
-FUZZED_FOR = 8
+FUZZED_FOR = int(os.environ.get("JOBD_FUZZ_SECONDS", "8"))
 """Seconds for each fuzzer, on top of running its whole corpus."""
 
 
