@@ -40,8 +40,9 @@ fuzz: $(VENV)/ready ## give every reader bytes nobody meant to send (SECONDS=600
 soak: $(VENV)/ready ## a mixed load for a while, and whether anything grows (MINUTES=20)
 	@$(BIN)/python -m tests.soak $(MINUTES:%=--minutes %)
 
-bench: $(VENV)/ready ## measure jobd beside its peers
-	@$(BIN)/python -m benchmarks
+bench: $(VENV)/ready $(VENV)/peers ## measure jobd beside its peers; ARGS="--quick" sees that it works
+	@sh tools/system-packages.sh bench
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove what was made here
 	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .ruff_cache .hypothesis _trial_temp*
@@ -65,3 +66,10 @@ $(VENV)/ready: $(BIN)/python $(DEFINITION)
 	@echo 'installing jobd and what its tests need into $(VENV) ...'
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[test]'
 	@touch $@ $(VENV)/installed
+
+# Without a peer the others are measured all the same.
+$(VENV)/peers: $(VENV)/ready
+	@echo 'installing the peers that there are for Python into $(VENV) ...'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[bench]' || \
+	  echo 'not all of them can be installed here; their rows will say so' >&2
+	@touch $@

@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,6 +74,8 @@ def dial(address: Address) -> socket.socket:
         sock = socket.create_connection(address)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
+    if sys.platform == "win32":
+        raise Unavailable("there are no Unix sockets here")
     sock = socket.socket(socket.AF_UNIX)
     try:
         sock.connect(address)
