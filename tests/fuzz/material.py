@@ -1,10 +1,10 @@
-"""What inputs are made of: JSON that is nearly right, words that readers look for, and saved inputs changed a little."""
+"""What inputs are made of: JSON that is nearly right, words that readers look for, saved inputs a little changed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -22,6 +22,14 @@ ODD = [
     b"1_0", b"+1", b"\xd9\xa1", b"0x1",
 ]  # fmt: skip
 """Pieces that have been trouble somewhere."""
+
+T = TypeVar("T")
+
+
+def among(values: Sequence[T]) -> SearchStrategy[T]:
+    """One of these, which may be too many or too large for Hypothesis to name them in its own messages."""
+    return st.integers(0, len(values) - 1).map(values.__getitem__)
+
 
 FIELDS = [*JobSpec.__struct_fields__, "ids", "state", "since", "from", "limit", "newest", "stream", "attempt", "paused"]
 
@@ -99,10 +107,8 @@ def pieces(parts: SearchStrategy[bytes], most: int = 8) -> SearchStrategy[bytes]
 
 def changed(seeds: Iterable[bytes], words: Sequence[bytes] = ()) -> SearchStrategy[bytes]:
     """One of the seeds, with a few places cut out, doubled or replaced by other words."""
-    change = st.tuples(
-        st.integers(0, 10_000), st.integers(0, 6), st.sampled_from([*ODD, *words]) | st.binary(max_size=3)
-    )
-    return st.builds(_change, st.sampled_from([*seeds, b""]), st.lists(change, min_size=1, max_size=4))
+    change = st.tuples(st.integers(0, 10_000), st.integers(0, 6), among([*ODD, *words]) | st.binary(max_size=3))
+    return st.builds(_change, among([*seeds, b""]), st.lists(change, min_size=1, max_size=4))
 
 
 def _change(seed: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:

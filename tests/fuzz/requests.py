@@ -23,6 +23,9 @@ LIMIT = 300
 LONGEST_ERROR = 1000
 """Characters of an error's line, whatever it is about."""
 
+_INSTANCE = re.compile(r'"instance":"[0-9a-f]+"')
+"""Each daemon has a name of its own."""
+
 _ERROR = re.compile(r"(#[A-Za-z0-9_.\-]{1,32} )?error [A-Z_]+ .")
 
 
@@ -156,7 +159,7 @@ def _converse(parts: Sequence[bytes], address: IAddress, daemon: MemoryDaemon) -
         replied = [line for line in client.take() if line.startswith("#in.step ")]
         assert replied == ["#in.step ok"] or b"".join(parts)[-1:] != b"\n", replied
     _check_others(daemon)
-    return said
+    return [_INSTANCE.sub("", line) for line in said]
 
 
 def _check_others(daemon: MemoryDaemon) -> None:

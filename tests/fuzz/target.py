@@ -10,7 +10,8 @@ from random import Random
 
 import attrs
 from hypothesis.strategies import SearchStrategy
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import provider
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -69,6 +70,7 @@ def nothing_logged() -> Iterator[None]:
     """Nothing that went wrong inside is caught and logged with a traceback."""
     failures: list[str] = []
 
+    @provider(ILogObserver)
     def observe(event: LogEvent) -> None:
         if "log_failure" in event:
             failures.append(event["log_failure"].getTraceback())
