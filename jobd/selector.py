@@ -48,7 +48,9 @@ class Filter(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defau
         words = [self.state] if isinstance(self.state, str) else self.state or []
         for word in words:
             if word not in BY_WORD:
-                raise BadValue(f"state: there is no state {word!r}{wire.did_you_mean(word, BY_WORD)}")
+                raise BadValue(
+                    f"state: there is no state {wire.excerpt(word.encode())}{wire.did_you_mean(word, BY_WORD)}"
+                )
         return [BY_WORD[word] for word in words]
 
     def ranges(self) -> list[tuple[int, int]]:

@@ -93,6 +93,9 @@ HTTP_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT
 LONGEST_GUESS = 64
 """Characters of a word that is compared with the known ones: the comparison takes time that grows with its length."""
 
+LONGEST_ERROR = 900
+"""Characters of an error's text, whatever of the input it repeats."""
+
 _TAG = re.compile(rb"#([A-Za-z0-9_.\-]{1,32})(?: |\Z)")
 _VERBS = {verb.encode(): verb for verb in VERBS}
 
@@ -212,6 +215,8 @@ def ok(tag: bytes, text: bytes = b"") -> bytes:
 
 def error(tag: bytes, problem: JobdError) -> bytes:
     text = plain(str(problem)) or type(problem).__doc__ or ""
+    if len(text) > LONGEST_ERROR:
+        text = text[: LONGEST_ERROR - 1] + "…"
     return b"%serror %s %s\n" % (tag, problem.code.encode(), text.encode("utf-8", "replace"))
 
 

@@ -159,7 +159,9 @@ def _converse(parts: Sequence[bytes], address: IAddress, daemon: MemoryDaemon) -
         replied = [line for line in client.take() if line.startswith("#in.step ")]
         assert replied == ["#in.step ok"] or b"".join(parts)[-1:] != b"\n", replied
     _check_others(daemon)
-    return [_INSTANCE.sub("", line) for line in said]
+    # When an event comes among the replies, and what is told only as it happens, is a matter of turns.
+    ends = sorted(line for line in said if line.startswith("* ") and not line.startswith("* 0 "))
+    return [_INSTANCE.sub("", line) for line in replies] + ends
 
 
 def _check_others(daemon: MemoryDaemon) -> None:

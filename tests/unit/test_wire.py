@@ -195,6 +195,11 @@ class SayTests(TestCase):
             wire.decode(msgspec.json.Decoder(Options), b'{"limit": %s}' % value, (), {"limit": "a number"})
         self.assertTrue(wire.error(b"", caught.exception).decode().strip().isprintable())
 
+    def test_long_error(self) -> None:
+        """It is not too long for a terminal, whatever it repeats."""
+        said = wire.error(b"", errors.Gone("é" * 10_000)).decode()
+        self.assertEqual(f"error GONE {'é' * (wire.LONGEST_ERROR - 1)}…\n", said)
+
     def test_error_without_text(self) -> None:
         """An error that says nothing says what its code means."""
         for cls in errors.BY_CODE.values():
