@@ -71,6 +71,9 @@ class Listener(Protocol):
     def hold(self, by: int) -> None:
         """Count what is still being looked up for it: it is not finished before that is told."""
 
+    def hang_up(self) -> None:
+        """It cannot be told what it has asked for: close it, once it has got what was said."""
+
     def drained(self) -> Deferred[None]:
         """Fires once the client has taken what was sent, or is gone."""
 
@@ -466,6 +469,7 @@ class Daemon:
         await self.settled()
         if self._alarm is not None:
             self._alarm.cancel()
+            self._alarm = self._alarm_at = None
         self.store.close()
 
 

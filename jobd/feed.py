@@ -33,7 +33,11 @@ class Feed:
                 self._daemon.watchers.add(self)
                 return
             size = pages.size
-            page = await self._read(size)
+            forgotten, page = await self._read(size)
+            if forgotten > self.position:
+                # While it was catching up: asked again from there it is told what is gone.
+                self._outlet.hang_up()
+                return
             pages.read(page)
             # What is kept, but not announced yet, comes once it is announced.
             page = [event for event in page if event.cursor <= newest]
@@ -43,8 +47,9 @@ class Feed:
             self._outlet.flush()
             self.position = page[-1].cursor if len(page) == size else newest
 
-    def _read(self, size: int) -> Deferred[list[KeptEvent]]:
-        return self._daemon.read(lambda reader: reader.events(self.position, size))
+    def _read(self, size: int) -> Deferred[tuple[int, list[KeptEvent]]]:
+        """The newest event that is no longer kept, and the next page of those that are."""
+        return self._daemon.read(lambda reader: (reader.floor(), reader.events(self.position, size)))
 
     def announced(self, cursor: int, job_id: int, line: bytes) -> None:
         self.position = cursor

@@ -177,13 +177,18 @@ class Scheduler:
         job = Job(kept.id, kept.state, plan_of(spec), kept.spec, kept.submitted)
         job.attempt, job.started, job.due = kept.attempt, kept.started, kept.due
         job.ending, job.outcome = kept.ending, kept.outcome
+        if job.due is not None:
+            # A clock that was set back meanwhile makes nothing wait longer than it was to at first.
+            pause = backoff_before(job.plan, job.attempt + 1) if job.attempt else spec.delay
+            job.due = min(job.due, now.wall + pause)
         self.jobs[job.id] = job
         if spec.group is not None:
             self.groups.join(job.id, spec.group)
         if job.state is State.RUNNING:
             self.places.hold_again(job)
             if job.plan.timeout is not None and job.ending is None:
-                self._deadlines.set(job, now.steady + max(0.0, (job.started or 0.0) + job.plan.timeout - now.wall))
+                left = (job.started or 0.0) + job.plan.timeout - now.wall
+                self._deadlines.set(job, now.steady + min(max(0.0, left), job.plan.timeout))
         elif job.state is State.QUEUED:
             self.places.add(job)
         else:

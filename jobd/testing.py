@@ -75,7 +75,7 @@ class FakePool:
         self._script = script
         self._obedient = obedient
         self._due: list[Report] = []
-        self._unkept: deque[events.Finished | events.Returned] = deque()
+        self._unkept: dict[Attempt, tuple[int, events.Finished | events.Returned]] = {}
         self._told = 0
         self._opened = False
         self._report: Callable[[Report], None]
@@ -90,15 +90,14 @@ class FakePool:
         running: Sequence[Start],
     ) -> None:
         self._report, self._progress = report, progress
-        unheard, self._unkept = list(self._unkept), deque()
-        ended = {(one.job_id, one.attempt) for one in unheard}
+        unheard, self._unkept = self._unkept, {}
         begun = {(start.job_id, start.attempt) for start in running}
         # What is no longer wanted is ended; what was never given to it is returned.
         self.running = {attempt: start for attempt, start in self.running.items() if attempt in begun}
         report(self._capacity)
-        for one in unheard:
+        for _, one in unheard.values():
             self._note(one)
-        for attempt in sorted(begun - ended - set(self.running)):
+        for attempt in sorted(begun - set(unheard) - set(self.running)):
             if self._opened:
                 self._note(events.Returned(*attempt))
             else:
@@ -108,6 +107,8 @@ class FakePool:
     def start(self, start: Start) -> None:
         self.started.append(start)
         self.running[start.job_id, start.attempt] = start
+        # What was returned is begun again under the same number: that it was returned is kept by then.
+        self._unkept.pop((start.job_id, start.attempt), None)
         end = self._script(start) if self._script is not None else None
         if end is not None:
             state, outcome = end
@@ -130,8 +131,7 @@ class FakePool:
         return self._told
 
     def kept(self, heard: int) -> None:
-        while self._unkept and self._told - len(self._unkept) < heard:
-            self._unkept.popleft()
+        self._unkept = {attempt: (told, one) for attempt, (told, one) in self._unkept.items() if told > heard}
 
     def close(self, keep: bool = False) -> Deferred[None]:
         if not keep:
@@ -159,6 +159,15 @@ class FakePool:
         """The attempt is returned unstarted."""
         self._tell(events.Returned(job_id, self._attempt(job_id)))
 
+    def turn_out_long(self, job_id: int) -> None:
+        """The attempt, a call, proves to take long: it takes a whole place from now on."""
+        self._tell(events.Long(job_id, self._attempt(job_id)))
+
+    def make_room(self, cpus: int, depth: int = 1, ahead: int = 1) -> None:
+        """There is room for so much from now on, as in L{events.Capacity}."""
+        self._capacity = events.Capacity(cpus, depth, ahead)
+        self._tell(self._capacity)
+
     def tell_progress(self, job_id: int, **report: Any) -> None:
         """The attempt says how far it is."""
         self._progress(job_id, self._attempt(job_id), wire.to_json(report))
@@ -179,7 +188,7 @@ class FakePool:
     def _note(self, report: events.Finished | events.Returned) -> None:
         """Say it, and remember it until it is kept."""
         self._told += 1
-        self._unkept.append(report)
+        self._unkept[report.job_id, report.attempt] = (self._told, report)
         self._report(report)
 
     def die(self) -> None:
@@ -214,7 +223,7 @@ class HeldStore(MemoryStore):
 
     def commit(self, batch: Iterable[Kept], done: Callable[[Exception | None], None]) -> None:
         if self.holding:
-            self._held.append(([_as_it_is(change) for change in batch], done))
+            self._held.append(([as_it_is(change) for change in batch], done))
         else:
             super().commit(batch, done)
 
@@ -229,8 +238,8 @@ class HeldStore(MemoryStore):
         done(problem)
 
 
-def _as_it_is(change: Kept) -> Kept:
-    """A change with the values that it has now."""
+def as_it_is(change: Kept) -> Kept:
+    """A change with the values that it has now: what a store takes before C{commit} returns."""
     if isinstance(change, (actions.Insert, actions.Update)):
         return attrs.evolve(change, job=copy.copy(change.job))
     return change

@@ -150,6 +150,23 @@ class Feeds(SynchronousTestCase):
         client.transport.full = False
         self.assertEqual([1, 2, 3, 4, 5, 6, 7], cursors(client.take()))
 
+    def test_forgotten_meanwhile(self) -> None:
+        """If events are forgotten before a slow client got them it is closed, not given the rest as if that were all."""
+        self.patch(pages, "FIRST", 2)
+        self.patch(pages, "MOST", 2)
+        self.submit(8)
+        self.end(7)
+        client = self.daemon.connect()
+        client.stop_reading()
+        client.send('watch {"since": 1}')
+        self.daemon.daemon.keep(1, 1e9)
+        client.read_on()
+        self.assertTrue(client.gone)
+        told = cursors(client.take())
+        self.assertEqual(list(range(2, 2 + len(told))), told)
+        again = self.daemon.connect().ask(f'watch {{"since": {1 + len(told)}}}')
+        self.assertTrue(again.startswith("error GONE events up to cursor 6 "), again)
+
     def test_nothing_before_it_is_kept(self) -> None:
         """An event whose commit is under way is told by nobody, and then once by everybody."""
         store = HeldStore(holding=False)

@@ -266,6 +266,9 @@ class LeavingTests(TestCase):
         self.assertEqual([], of(Close, bench.finish(1)))
 
 
+DAY = 86_400.0
+
+
 def kept(number: int, state: State, spec: bytes = b'{"argv": ["true"]}', **others: Any) -> Kept:
     values: dict[str, Any] = {"attempt": 0, "started": None, "due": None, "ending": None, "outcome": None}
     return Kept(id=number, state=state, submitted=START - 100, spec=spec, **{**values, **others})
@@ -356,6 +359,22 @@ class RestoreTests(TestCase):
         bench = Bench(snapshot=Snapshot(next_id=3, jobs=jobs))
         bench.advance(0)
         self.assertEqual(["waiting", "running"], bench.states(1, 2))
+        bench.advance(10)
+        self.assertEqual(["running"], bench.states(1))
+
+    def test_a_clock_that_was_set_back(self) -> None:
+        """Where the clock was set back a day before the restart, nothing waits or runs longer than it was to."""
+        jobs = [
+            kept(1, State.WAITING, b'{"argv": ["a"], "delay": 30}', due=START + DAY),
+            kept(2, State.WAITING, b'{"argv": ["a"], "attempts": 3, "backoff": 5}', due=START + DAY, attempt=2),
+            kept(3, State.RUNNING, b'{"argv": ["a"], "timeout": 20}', started=START + DAY, attempt=1),
+        ]
+        bench = Bench(cpus=3, snapshot=Snapshot(next_id=4, jobs=jobs))
+        bench.advance(9)
+        self.assertEqual(["waiting", "waiting", "running"], bench.states(1, 2, 3))
+        bench.advance(1)
+        self.assertEqual(["waiting", "running"], bench.states(1, 2))
+        self.assertEqual([3], [kill.job_id for kill in of(Kill, bench.advance(10))])
         bench.advance(10)
         self.assertEqual(["running"], bench.states(1))
 

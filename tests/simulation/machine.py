@@ -1,0 +1,83 @@
+"""Where attempts run: a pool that outlives the daemon, reports late, twice, and for attempts that are long over."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from jobd import events
+from jobd.actions import Kill, Start
+from jobd.job import State
+from jobd.pool import Report
+from jobd.pool.worker import Attempt
+from jobd.testing import FakePool
+
+STALE = b'{"error":"stale"}'
+"""The outcome in a report for an attempt that is over: nobody must ever see it."""
+
+
+class Machine(FakePool):
+    """
+    @ivar cpus: places.
+    @ivar begun: the attempts that a worker has really begun; the others wait in the pool for their turn.
+    """
+
+    def __init__(self, rng: random.Random, cpus: int) -> None:
+        super().__init__(cpus=cpus, obedient=False)
+        self.begun: set[Attempt] = set()
+        self._rng = rng
+        self._over: list[events.Finished] = []
+
+    @property
+    def capacity(self) -> events.Capacity:
+        return self._capacity
+
+    @property
+    def unheard(self) -> int:
+        """Reports that nobody has said to be kept."""
+        return len(self._unkept)
+
+    def start(self, start: Start) -> None:
+        super().start(start)
+        if self._rng.random() < 0.7:
+            self.begun.add((start.job_id, start.attempt))
+
+    def begin(self, attempt: Attempt) -> None:
+        """Its turn has come."""
+        self.begun.add(attempt)
+
+    def end(self, attempt: Attempt, state: State, **outcome: Any) -> None:
+        """A worker ends, whether anybody listens or not."""
+        self.begin(attempt)
+        self.finish(attempt[0], state, **outcome)
+
+    def abandon(self) -> int:
+        """The daemon has died: what was begun goes on, the rest is dropped. Returns how many go on."""
+        self.running = {attempt: start for attempt, start in self.running.items() if attempt in self.begun}
+        return len(self.running)
+
+    def _note(self, report: events.Finished | events.Returned) -> None:
+        if isinstance(report, events.Finished) and report not in self._over:
+            self._over.append(report)
+        super()._note(report)
+
+    def repeat(self, kind: str) -> Report | None:
+        """A report for an attempt that has ended and was reported before; None: there is none."""
+        self._over = self._over[-200:]
+        if not self._over:
+            return None
+        old = self._rng.choice(self._over)
+        state = self._rng.choice([State.SUCCEEDED, State.FAILED, State.LOST])
+        report: Report
+        if kind == "returned":
+            report = events.Returned(old.job_id, old.attempt)
+        elif kind == "long":
+            report = events.Long(old.job_id, old.attempt)
+        else:
+            report = events.Finished(old.job_id, old.attempt, state, STALE)
+        self._report(report)
+        return report
+
+    def kill(self, kill: Kill) -> None:
+        self.begin((kill.job_id, kill.attempt))
+        super().kill(kill)

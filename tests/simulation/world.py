@@ -1,0 +1,225 @@
+"""Everything around the daemon: time, the disk, the machine, the network, the clients; moved a step at a time."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+from twisted.logger import LogEvent, globalLogPublisher
+
+from jobd import events
+from jobd.feed import Feed
+from jobd.follow import Following
+from jobd.job import Lane, State
+from jobd.server import Session, SessionFactory
+from jobd.testing import WALL
+from tests.unit.simulation import Steps
+
+from .clients import Auditor, Client, Follower, Talker, Watcher
+from .disk import Disk, MemoryDisk, SqlDisk
+from .life import Crash, Life
+from .machine import Machine
+from .network import Link
+from .oracle import Oracle
+from .story import Story, Violation
+from .wishes import Wishes
+
+LIMITS = {"UNREAD": 6000, "UNREAD_PAUSE": 2500, "UNANSWERED": 8, "IN_A_ROW": 4}
+"""What L{jobd.server} lets a client have, made small enough to be met often."""
+
+PAGES = {"FIRST": 2, "MOST": 4, "BYTES": 400}
+"""The same for L{jobd.pages}."""
+
+
+class World:
+    """
+    @ivar life: the daemon, if there is one.
+    @ivar steps: between states, which jobs have taken.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.story = Story()
+        self.steps = Steps()
+        self.disk: Disk = SqlDisk() if self.rng.random() < 0.5 else MemoryDisk()
+        self.machine = Machine(self.rng, self.rng.randint(1, 3))
+        self.oracle = Oracle(self.story, self.machine, self.steps)
+        self.life: Life | None = None
+        self.links: list[Link] = []
+        self.steady = 0.0
+        self.offset = 0.0
+        self._number = 0
+        self.wishes = Wishes(self.rng, self.oracle, self.number)
+        self.auditor = Auditor(self, self.wishes)
+        self.watchers = [Watcher(self, self.wishes) for _ in range(2)]
+        self.clients: list[Client] = [Talker(self, self.wishes) for _ in range(4)]
+        self.clients += [*self.watchers, Follower(self, self.wishes), self.auditor]
+
+    def number(self) -> int:
+        """A number that was never given out before."""
+        self._number += 1
+        return self._number
+
+    def wall(self) -> float:
+        return WALL + self.steady + self.offset
+
+    def patched(self) -> Patches:
+        """What must be in force while anything is done here."""
+        return Patches(self)
+
+    # The daemon's life.
+
+    def boot(self) -> Life:
+        """A daemon is started on what the last one left."""
+        adopted = len(self.machine.running)
+        self.story.visit("started on running jobs" if adopted else "started")
+        rest = self.rng.choice([0.0, 0.003])
+        self.life = self.oracle.life = life = Life(self.rng, self.disk, self.machine, self.oracle, self.wall, rest)
+        self.oracle.room.adopted()
+        if self.rng.random() < 0.1:
+            life.fuse = self.rng.randint(0, 3)
+        life.boot()
+        if not life.dead and self.auditor.act():
+            self.auditor.act()
+        return life
+
+    def bury(self) -> None:
+        """The daemon is dead, or has stopped: the system closes its connections."""
+        life = self.life
+        assert life is not None
+        if life.dead:
+            self._died(life)
+        else:
+            self.story.visit("stopped")
+            if not self.machine.running:
+                self.story.visits["stopped with nothing running"] += 1
+        for link in life.links:
+            if not link.over:
+                link.cut(self.rng.choice([len(link.down), self.rng.randint(0, len(link.down))]))
+        self.links = [link for link in self.links if not link.over]
+        self.oracle.room.lived()
+        self.steps.look()
+        self.life = None
+
+    def _died(self, life: Life) -> None:
+        under_way = life.store.writing
+        kept = life.store.lose(self.rng)
+        if under_way:
+            self.story.visits["died with a write under way that was kept" if kept else "died with a write lost"] += 1
+        if self.machine.unheard:
+            self.story.visits["died between a report and its commit"] += 1
+        self.story.visit(f"died {life.cause}")
+        self.machine.abandon()
+
+    def tidy(self) -> None:
+        """After each step: what always holds."""
+        self.oracle.must_hold()
+        life = self.life
+        if life is None:
+            return
+        self.steps.look()
+        if life.dead or life.over:
+            self.bury()
+            return
+        if not (life.turns or life.daemon._gathered or life.daemon._committing):
+            self.oracle.room.settled()
+        if len(self.links) > 2 * len(self.clients):
+            self.links = [link for link in self.links if not link.over]
+        self.check_caps(life)
+
+    def check_caps(self, life: Life) -> None:
+        """Buffers are under their caps."""
+        for link in self.links:
+            session = link.session
+            if session._unanswered > LIMITS["UNANSWERED"]:
+                raise self.oracle.wrong(f"client {link.number} has {session._unanswered} requests under way")
+            if not life.turns and not life.store.busy and session._out_size > LIMITS["UNREAD"] and not link.over:
+                raise self.oracle.wrong(f"{session._out_size} bytes wait for client {link.number}")
+
+    def connect(self) -> Link:
+        assert self.life is not None
+        link = self.life.connect(self.number())
+        self.links.append(link)
+        self.story.tell(f"{link.number} connects")
+        return link
+
+    # The world's own moves.
+
+    def advance(self, seconds: float) -> None:
+        self.steady += seconds
+        self.story.tell(f"{self.steady:.6f}")
+        if self.life is not None:
+            self.life.advance(seconds)
+
+    def end_one(self, pick: Callable[[list[tuple[int, int]]], tuple[int, int]], state: State) -> bool:
+        """An attempt ends."""
+        if not self.machine.running:
+            return False
+        attempt = pick(list(self.machine.running))
+        start = self.machine.running[attempt]
+        killed = attempt[1] in self.oracle.job(attempt[0]).killed
+        if killed and self.rng.random() < 0.7:
+            state = State.CANCELLED
+        elif state is State.TIMED_OUT:
+            state = State.FAILED
+        exit_code = int(state is not State.SUCCEEDED) * self.rng.randint(1, 9)
+        listening = self.life is not None and not self.life.dead
+        self.story.tell(f"job {start.job_id} : attempt {start.attempt} ends as {state.word}")
+        self.machine.end(attempt, state, exit_code=exit_code)
+        if not listening:
+            self.story.visit("ended while no daemon was there")
+        return True
+
+    def long(self) -> bool:
+        calls = [start for start in self.machine.running.values() if start.lane is Lane.CPU]
+        if not calls or self.life is None:
+            return False
+        self.machine.turn_out_long(self.rng.choice(calls).job_id)
+        return True
+
+    def stale(self) -> bool:
+        """A worker reports what is long over."""
+        if self.life is None or self.life.dead:
+            return False
+        report = self.machine.repeat(self.rng.choice(["finished", "finished", "returned", "long"]))
+        if report is None or isinstance(report, events.Capacity):
+            return False
+        self.story.visit(f"stale {type(report).__name__.lower()}")
+        return True
+
+
+class Patches:
+    """The daemon's limits, jobs that are watched, and an ear for what is logged as a failure."""
+
+    def __init__(self, world: World) -> None:
+        self._oracle = world.oracle
+        self._patches: list[Any] = [
+            *(mock.patch(f"jobd.server.{name}", value) for name, value in LIMITS.items()),
+            *(mock.patch(f"jobd.pages.{name}", value) for name, value in PAGES.items()),
+            mock.patch("jobd.scheduler.Job", world.steps.watched()),
+            # Sets of these are walked in an order that comes again.
+            mock.patch.object(SessionFactory, "_numbers", itertools.count(1)),
+            mock.patch.object(Session, "__hash__", lambda session: session.conn),
+            mock.patch.object(Feed, "__hash__", lambda feed: feed._outlet.conn),
+            mock.patch.object(Following, "__hash__", lambda following: following._outlet.conn),
+        ]
+
+    def __enter__(self) -> None:
+        for patch in self._patches:
+            patch.start()
+        globalLogPublisher.addObserver(self._logged)
+
+    def __exit__(self, *problem: object) -> None:
+        globalLogPublisher.removeObserver(self._logged)
+        for patch in self._patches:
+            patch.stop()
+
+    def _logged(self, event: LogEvent) -> None:
+        """A daemon that is dead stumbles; one that lives does not."""
+        failure = event.get("log_failure")
+        if failure is not None and failure.check(Crash, Violation) is None:
+            self._oracle.wrong(f"the daemon has logged a failure: {failure.getTraceback()}")
