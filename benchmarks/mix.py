@@ -43,6 +43,7 @@ def _paced(sock: socket.socket, jobs: int, long: bool) -> list[float]:
         next_at = start + sent * _PACE
         left = next_at - perf_counter()
         if sent < jobs and left <= 0:
+            sock.settimeout(_PATIENCE)
             if long and sent == jobs // 10:
                 sock.sendall(b"call time:sleep [%f]\n" % _LONG)
                 replies.append(None)
