@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.torture import judge, report
 from tests.torture.loop import Loop, Options, Trouble
+from tests.torture.plan import schedule
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given.judge:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            Loop(options, folder, lambda line: print(line, flush=True)).run()
+            plan = schedule(options.seed, options.cycles, options.jobs)
+            Loop(options, plan, folder, lambda line: print(line, flush=True)).run()
         except Trouble as problem:
             print(f"seed {options.seed}: {problem}; all files are in {folder}", file=sys.stderr)
             return 1

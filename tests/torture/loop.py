@@ -15,14 +15,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.functional.conversation import Talk
 from tests.torture import processes, records
 from tests.torture.mix import ROOT
-from tests.torture.plan import Cycle, Death, Point, schedule
+from tests.torture.plan import Cycle, Death, Point
 from tests.torture.records import Fault, Look, now
 
 PATIENCE = 120.0
@@ -111,12 +111,16 @@ class Client:
 
 class Loop:
     """
+    @param plan: the lives of all daemons, from L{tests.torture.plan.schedule}.
     @param folder: a new one; all files go there.
     @ivar missed: how many daemons were killed elsewhere, as they did not come to their point.
     """
 
-    def __init__(self, options: Options, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self, options: Options, plan: Sequence[Cycle], folder: Path, say: Callable[[str], None] = lambda line: None
+    ) -> None:
         self._options = options
+        self._plan = plan
         self._folder = folder
         self._say = say
         self._mark = f"{os.getpid()}.{time.time_ns()}"
@@ -150,11 +154,10 @@ class Loop:
             self._selector.close()
 
     def _run(self) -> None:
-        cycles = schedule(self._options.seed, self._options.cycles, self._options.jobs)
         program = compile_job(self._folder)
         self._died = now()
-        for number, cycle in enumerate(cycles):
-            self._say(f"cycle {number + 1} of {len(cycles)}: {describe(cycle)}")
+        for number, cycle in enumerate(self._plan):
+            self._say(f"cycle {number + 1} of {len(self._plan)}: {describe(cycle)}")
             self._live(cycle, program)
         self._begin(Death("stop"))
         self._until(self._options.jobs)

@@ -43,7 +43,7 @@ class Kind(NamedTuple):
 KINDS = {
     "command": Kind(400, Lane.COMMAND),
     "pause": Kind(170, Lane.COMMAND, (1, 60)),
-    "long": Kind(30, Lane.COMMAND, (300, 3000), slow=True),
+    "long": Kind(30, Lane.COMMAND, (300, 2000), slow=True),
     "again": Kind(40, Lane.COMMAND, (100, 300), fails=1, attempts=(3,), slow=True),
     "fail": Kind(20, Lane.COMMAND, (0, 20), fails=9, attempts=(1, 2)),
     "timed": Kind(5, Lane.COMMAND, (FOREVER, FOREVER), attempts=(1,), slow=True, timeout=0.4),
@@ -55,7 +55,7 @@ KINDS = {
     "longcall": Kind(5, Lane.CPU, (200, 700), slow=True, how="call"),
     "task": Kind(50, Lane.IO, (0, 200), how="coroutine"),
     "thread": Kind(30, Lane.IO, (0, 100), how="thread"),
-    "longtask": Kind(15, Lane.IO, (500, 2500), slow=True, how="coroutine"),
+    "longtask": Kind(15, Lane.IO, (500, 2000), slow=True, how="coroutine"),
 }
 
 BACKOFF = 0.05

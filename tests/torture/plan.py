@@ -74,7 +74,7 @@ UNDER_LOAD = {
 AT_START = {"store opened": 1, "reported": 20, "batch given": 2, "committed": 2, "pool opened": 1}
 WHEN_STOPPING = {"stopping": 1, "handed back": 10, "store closing": 1}
 
-LONG = 4.0
+LONG = 2.5
 """Seconds: longer than any job that ends by itself."""
 
 HOWS = ("kill", "kill", "machine", "stop")

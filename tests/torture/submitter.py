@@ -40,8 +40,8 @@ CANCEL_WITHIN = 0.4
 """Seconds after which, at most, a job that is to be cancelled is."""
 
 Batch = list[Job]
-Request = tuple[str, Batch, int]
-"""C{submit} with its jobs, C{cancel} with an id, or C{wait}."""
+Request = tuple[str, Batch, list[int]]
+"""C{submit} with its jobs; C{cancel} or C{wait} with ids."""
 
 
 class Submitter:
@@ -90,15 +90,12 @@ class Submitter:
             self._submit(batch)
         ids = list(self.running)
         for place in range(0, len(ids), WAITED):
-            part = ids[place : place + WAITED]
-            self._request(("wait", [], 0), "wait " + format_ids(part))
-            for job_id in part:
-                self._book.note(Asked(self._connection.number, job_id))
+            self._wait(ids[place : place + WAITED])
 
     def _disconnected(self) -> None:
-        for verb, batch, job_id in self.pending:
+        for verb, batch, ids in self.pending:
             if verb == "cancel":
-                self._cancels[job_id] = time.monotonic()
+                self._cancels[ids[0]] = time.monotonic()
             elif verb == "submit":
                 for job in batch:
                     self._book.note(Unknown(job.name, now()))
@@ -119,13 +116,18 @@ class Submitter:
         self._connection.send(line)
 
     def _submit(self, batch: Batch) -> None:
-        self._request(("submit", batch, 0), f"submit [{','.join(job.json(self._tools) for job in batch)}]")
+        self._request(("submit", batch, []), f"submit [{','.join(job.json(self._tools) for job in batch)}]")
+
+    def _wait(self, ids: list[int]) -> None:
+        self._request(("wait", [], ids), "wait " + format_ids(ids))
+        for job_id in ids:
+            self._book.note(Asked(self._connection.number, job_id))
 
     def _ask_for_more(self) -> None:
         due = [job_id for job_id, at in self._cancels.items() if at <= time.monotonic()]
         for job_id in due:
             del self._cancels[job_id]
-            self._request(("cancel", [], job_id), f"cancel {job_id}")
+            self._request(("cancel", [], [job_id]), f"cancel {job_id}")
         while not self._orders.stopping:
             under_way = [*self.running.values(), *(job for _, batch, _ in self.pending for job in batch)]
             room = WINDOW - len(under_way)
@@ -146,14 +148,14 @@ class Submitter:
         if line.startswith("* "):
             self._told(line)
             return
-        verb, batch, job_id = self.pending.popleft()
+        verb, batch, ids = self.pending.popleft()
         word, _, text = line.partition(" ")
         if verb == "submit":
             self._submitted(batch, text) if word == "ok" else self._refused(batch, text)
         elif verb == "cancel" and word == "ok":
-            self._book.note(Cancelled(job_id, now()))
+            self._book.note(Cancelled(ids[0], now()))
         elif verb == "wait" and word != "ok":
-            sys.exit(f"an acknowledged job cannot be waited for: {line}")
+            self._not_there(ids)
 
     def _submitted(self, batch: Batch, text: str) -> None:
         for job, job_id in zip(batch, parse_ids(text), strict=True):
@@ -176,6 +178,14 @@ class Submitter:
         if batch[0].keyed:
             # The next daemon will take it.
             self.again.append(batch)
+
+    def _not_there(self, ids: list[int]) -> None:
+        """One of these jobs is not there, though it was acknowledged: the judge will see that."""
+        if len(ids) == 1:
+            self.running.pop(ids[0], None)
+            return
+        for job_id in ids:
+            self._wait([job_id])
 
     def _told(self, line: str) -> None:
         _, cursor, job_id, state, json = line.split(" ", 4)

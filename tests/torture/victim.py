@@ -209,8 +209,9 @@ def answer_early() -> None:
 
     def make(commit: Callable[..., None]) -> Callable[..., None]:
         def early(daemon: Daemon, kept: list[Any], rest: list[Any], heard: Any) -> None:
-            daemon._perform([action for action in rest if isinstance(action, actions.Reply)], None)
-            others = [action for action in rest if not isinstance(action, actions.Reply)]
+            replies = [action for action in rest if isinstance(action, actions.Reply | actions.Refuse)]
+            daemon._perform(list(replies), None)
+            others = [action for action in rest if not isinstance(action, actions.Reply | actions.Refuse)]
             daemon.clock.callLater(HELD, commit, daemon, kept, others, heard)
 
         return early
