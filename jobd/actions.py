@@ -153,7 +153,11 @@ class Close:
 
 @attrs.define(slots=True, eq=False)
 class Halt:
-    """Drained: stop the daemon."""
+    """
+    Stop the daemon: it is drained, or is to let what runs run on.
+    """
+
+    keep: bool = False
 
 
 @attrs.define(slots=True, eq=False)

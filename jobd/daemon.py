@@ -111,7 +111,7 @@ class Daemon:
     @param turn: calls a function once the current turn of the reactor is over, as C{callFromThread}.
     @param broken: called with the error when the store has failed: nothing can be promised any more.
     @param rest: seconds between two batches while jobs have to wait for a place.
-    @param halted: called once the daemon is drained.
+    @param halted: called when the daemon is to stop, drained, or (True) with what runs left running.
     @ivar instance: what L{jobd.snapshot.Snapshot} says of the store.
     @ivar announced: the newest cursor that was told to anybody.
     @ivar progress: what running jobs last said of their progress, JSON.
@@ -126,7 +126,7 @@ class Daemon:
         clock: Clock,
         turn: Callable[..., object],
         broken: Callable[[Exception], None],
-        halted: Callable[[], None],
+        halted: Callable[[bool], None],
         wall: Callable[[], float] = time.time,
         rest: float = REST,
     ) -> None:
@@ -163,7 +163,7 @@ class Daemon:
             actions.Recall: self._recall,
             actions.RecallGroup: self._recall_group,
             actions.Close: self._close,
-            actions.Halt: lambda action: self._halted(),
+            actions.Halt: lambda action: self._halted(action.keep),
             actions.Note: lambda action: self.log.info("{text}", text=action.text),
         }
 

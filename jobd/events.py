@@ -84,8 +84,15 @@ class SetQueue:
 
 @attrs.define(slots=True, eq=False)
 class Drain:
+    """
+    Accept nothing more, start nothing more, stop once nothing runs.
+
+    @ivar keep: stop at once, and let what runs run on, for the next daemon.
+    """
+
     conn: int
     tag: bytes
+    keep: bool = False
 
 
 @attrs.define(slots=True, eq=False)

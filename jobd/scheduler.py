@@ -548,6 +548,9 @@ class Scheduler:
     def _drain(self, event: events.Drain, now: Now, out: list[Action]) -> None:
         self.draining = True
         out.append(Reply(event.conn, event.tag, b"%d" % self.places.running))
+        if event.keep and not self._halted:
+            self._halted = True
+            out.append(Halt(keep=True))
 
     def _stopping(self, event: events.Stopping, now: Now, out: list[Action]) -> None:
         self.draining = self._halted = True

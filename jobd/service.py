@@ -49,6 +49,7 @@ class Options(usage.Options):
         ["tls-client-ca", None, None, "Clients must show a certificate signed by this authority, PEM"],
         ["durability", None, None, "What an 'ok' promises: commit (on disk), os, memory [commit]"],
         ["pickle", None, None, "From where pickled calls are accepted: local, all, none [local]"],
+        ["on-stop", None, None, "What a stop does with running jobs: kill (they begin again later), keep [kill]"],
         ["keep-jobs", None, None, "How many ended jobs are kept [100000]"],
         ["keep-days", None, None, "For how long [30]"],
         ["config", None, None, "TOML file with these options under the same names"],
@@ -88,6 +89,7 @@ class JobdService(Service):
         self._lock = FolderLock(settings.state_dir)
         self._ports: list[IListeningPort] = []
         self._clock = SteadyClock(reactor.callFromThread)
+        self._keep = settings.on_stop == "keep"
         self.urls: list[str] = []
 
     def startService(self) -> None:
@@ -126,7 +128,12 @@ class JobdService(Service):
         self._factory = SessionFactory(self._daemon, outputs, Access(token, settings.pickle), info, verbs.VERBS, most)
         self._listen(tls)
         self._pool = ProcessPool(
-            self._reactor, self._clock, settings.workers, str(settings.output_dir), self._environment(tls is not None)
+            self._reactor,
+            self._clock,
+            settings.workers,
+            str(settings.output_dir),
+            self._environment(tls is not None),
+            str(settings.journals_dir or ""),
         )
         self._daemon.forgotten = lambda gone: self._reactor.callInThread(outputs.remove, gone)
         self._daemon.open(self._pool)
@@ -170,8 +177,9 @@ class JobdService(Service):
             self.log.info("clients over TCP need the token in {file}", file=str(self.settings.token_path))
         self.log.info("try: jobctl --url {url} run echo hello", url=self.urls[0])
 
-    def _drained(self) -> None:
-        self.log.info("drained; stopping")
+    def _drained(self, keep: bool) -> None:
+        self._keep = self._keep or keep
+        self.log.info("stopping, and leaving what runs to the next daemon" if keep else "drained; stopping")
         self._reactor.stop()
 
     def _broken(self, problem: Exception) -> None:
@@ -187,7 +195,7 @@ class JobdService(Service):
     async def _stop(self) -> None:
         for port in self._ports:
             await defer.maybeDeferred(port.stopListening)
-        await self._daemon.close()
+        await self._daemon.close(self._keep)
         await self._factory.close()
         self._clock.stop()
         self._lock.release()

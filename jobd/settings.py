@@ -20,6 +20,8 @@ else:
 
 DURABILITIES = ("commit", "os", "memory")
 PICKLES = ("local", "all", "none")
+ON_STOP = ("kill", "keep")
+WORDS = {"durability": DURABILITIES, "pickle": PICKLES, "on-stop": ON_STOP}
 
 
 def usable_cores() -> int:
@@ -34,6 +36,8 @@ class Settings:
     """
     @ivar listen: Twisted server endpoint strings; empty: a Unix socket and TCP on loopback.
     @ivar workers: places for work that needs a processor.
+    @ivar on_stop: what becomes of running jobs when the daemon is told to stop: they are ended, and begin again with
+        the next daemon (C{kill}), or run on, and the next daemon takes them over (C{keep}).
     @ivar keep_jobs: how many ended jobs are kept.
     @ivar keep_days: for how long they are kept.
     """
@@ -47,6 +51,7 @@ class Settings:
     tls_client_ca: Path | None = None
     durability: str = "commit"
     pickle: str = "local"
+    on_stop: str = "kill"
     keep_jobs: int = 100_000
     keep_days: float = 30.0
 
@@ -57,6 +62,11 @@ class Settings:
     @property
     def output_dir(self) -> Path:
         return self.state_dir / "output"
+
+    @property
+    def journals_dir(self) -> Path | None:
+        """Where workers are found again by the next daemon; none where it will know nothing of their jobs."""
+        return None if self.durability == "memory" or sys.platform == "win32" else self.state_dir / "workers"
 
 
 NAMES = tuple(field.name.replace("_", "-") for field in attrs.fields(Settings))
@@ -72,6 +82,8 @@ def from_options(given: dict[str, Any], config: Path | None) -> Settings:
     settings = Settings(**values)
     if (settings.tls_key is None) != (settings.tls_cert is None):
         raise UsageError("TLS needs both --tls-key and --tls-cert")
+    if settings.on_stop == "keep" and settings.journals_dir is None:
+        raise UsageError("--on-stop keep needs jobs that are kept on disk, and a system other than Windows")
     if settings.tls_client_ca is not None and settings.tls_key is None:
         raise UsageError("--tls-client-ca needs --tls-key and --tls-cert as well")
     return settings
@@ -102,10 +114,9 @@ def _convert(name: str, value: Any) -> Any:
         return _number(name, value, int, 1)
     if name == "keep-days":
         return _number(name, value, float, 0)
-    if name in ("durability", "pickle"):
-        words = DURABILITIES if name == "durability" else PICKLES
-        if value not in words:
-            raise UsageError(f"{name} is one of {', '.join(words)}, not {value!r}")
+    if name in WORDS:
+        if value not in WORDS[name]:
+            raise UsageError(f"{name} is one of {', '.join(WORDS[name])}, not {value!r}")
         return value
     if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
         raise UsageError(f"{name} takes a path, not {value!r}")

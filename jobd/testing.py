@@ -435,5 +435,5 @@ class MemoryDaemon:
     def _break(self, problem: Exception) -> None:
         self.broken = problem
 
-    def _halt(self) -> None:
+    def _halt(self, keep: bool) -> None:
         self.halted = True

@@ -83,6 +83,10 @@ class QueueOptions(msgspec.Struct, forbid_unknown_fields=True):
     paused: bool | UnsetType = UNSET
 
 
+class DrainOptions(msgspec.Struct, forbid_unknown_fields=True):
+    keep_running: bool = False
+
+
 def _options(kind: type[Any], text: bytes) -> Any:
     """The options, or their defaults where there are none."""
     if not text.strip():
@@ -429,7 +433,8 @@ def _queue_name(word: bytes) -> str:
 
 
 def drain(session: Session, request: Request) -> None:
-    session.tell(events.Drain(session.conn, request.tag))
+    options: DrainOptions = _options(DrainOptions, request.argument)
+    session.tell(events.Drain(session.conn, request.tag, options.keep_running))
 
 
 # The connection itself.

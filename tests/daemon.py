@@ -23,6 +23,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import jobd
+from jobd.worker.sweep import sweep
 
 PATIENCE = 60.0
 """Seconds to wait for a daemon on a busy machine; never reached when all is well."""
@@ -165,6 +166,7 @@ class Daemon:
         @raise DaemonProblem: otherwise.
         """
         if self._process is None:
+            self._end_workers()
             return
         process, children = self._process, _handles(_descendants(self._process.pid))
         try:
@@ -185,12 +187,33 @@ class Daemon:
         if left:
             raise DaemonProblem(f"the daemon left {left} processes behind:\n" + self.log())
 
+    def join(self) -> None:
+        """Wait until it has ended by itself."""
+        self._running().wait(PATIENCE)
+        self._finish()
+
     def kill(self) -> None:
-        """Kill the daemon itself, as a power cut would end it; what it had started is not touched."""
+        """Kill the daemon itself; what it had started is not touched, and goes on with what runs."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(PATIENCE)
             self._finish()
+
+    def crash(self) -> None:
+        """Kill the daemon, its workers and all that they run, as when the machine fails."""
+        self.kill()
+        self._end_workers()
+
+    def workers(self) -> list[Path]:
+        """The journals of its workers, and of those that earlier daemons on this state have left."""
+        folder = self.state / "workers"
+        return sorted(path for path in folder.iterdir() if not path.suffix) if folder.is_dir() else []
+
+    def _end_workers(self) -> None:
+        """End what workers that have outlived their daemon run, and them."""
+        names = {path.name.encode() for path in self.workers()}
+        if names and sweep(names):
+            raise DaemonProblem("workers would not end")
 
     def log(self) -> str:
         """What the daemon has printed since its last start."""

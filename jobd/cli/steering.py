@@ -86,12 +86,14 @@ def _number(value: float | None) -> float | None:
     return int(value) if value is not None and value.is_integer() else value
 
 
-def configure_nothing(parser: argparse.ArgumentParser) -> None:
-    """It takes no arguments."""
+def configure_drain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep-running", action="store_true", help="stop at once; what runs runs on, and the next daemon takes it over"
+    )
 
 
 def drain(context: Context) -> int:
-    count = context.do(commands.drain())
+    count = context.do(commands.drain(context.args.keep_running))
     return _report(context, count, f"{count} {'job is' if count == 1 else 'jobs are'} still running")
 
 
@@ -102,5 +104,5 @@ COMMANDS = {
     "pause": (configure_name, pause),
     "resume": (configure_name, resume),
     "progress": (configure_progress, progress),
-    "drain": (configure_nothing, drain),
+    "drain": (configure_drain, drain),
 }

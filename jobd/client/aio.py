@@ -303,9 +303,9 @@ class Client:
         """The daemon's version and limits, and who we are to it."""
         return await self._do(commands.hello())
 
-    async def drain(self) -> int:
+    async def drain(self, keep_running: bool = False) -> int:
         """Have the daemon stop once its running jobs have ended; how many those are."""
-        return await self._do(commands.drain())
+        return await self._do(commands.drain(keep_running))
 
     async def ping(self) -> None:
         """Return when all that was asked for before has been handled."""

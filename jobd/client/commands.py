@@ -148,8 +148,8 @@ def hello() -> Command[dict[str, Any]]:
     return Command("hello", "", _object)
 
 
-def drain() -> Command[int]:
-    return Command("drain", "", int)
+def drain(keep_running: bool = False) -> Command[int]:
+    return Command("drain", '{"keep_running": true}' if keep_running else "", int)
 
 
 def ping(text: str) -> Command[str]:

@@ -332,9 +332,9 @@ class Client:
         """The daemon's version and limits, and who we are to it."""
         return self._do(commands.hello())
 
-    def drain(self) -> Deferred[int]:
+    def drain(self, keep_running: bool = False) -> Deferred[int]:
         """Have the daemon stop once its running jobs have ended; how many those are."""
-        return self._do(commands.drain())
+        return self._do(commands.drain(keep_running))
 
     def ping(self) -> Deferred[str]:
         """Fires when all that was asked for before has been handled."""

@@ -42,6 +42,10 @@ class Gate:
             self._running[start.job_id, start.attempt] = start.cpus
             self._used += start.cpus
 
+    def hold(self, start: Start) -> None:
+        """It runs already."""
+        self._run(start)
+
     def leave(self, attempt: Attempt) -> list[Start]:
         """One has ended, or was given back. Returns those that may run now."""
         self._used -= self._running.pop(attempt, 0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -15,9 +17,12 @@ from jobd.alarm import Clock, Timer
 from jobd.events import Capacity, Finished, Long, Returned
 from jobd.job import Lane, State
 from jobd.pool import Report
+from jobd.pool.adopted import AdoptedWorker
 from jobd.pool.depth import CALL, MOST_CALLS, Depth
 from jobd.pool.gate import PATIENCE, Gate
-from jobd.pool.worker import Attempt, Worker
+from jobd.pool.inheritance import Inheritance
+from jobd.pool.journals import Found, Journals
+from jobd.pool.worker import Attempt, SpawnedWorker, Worker
 from jobd.worker.output import claim_output, discard_scratch
 
 if TYPE_CHECKING:
@@ -40,26 +45,38 @@ class ProcessPool:
     @param cpus: places for work that needs a processor, and the number of call workers.
     @param output: the folder for the jobs' output.
     @param environment: of the workers, and so of the jobs.
+    @param journals: the folder by which workers are found again that have outlived their daemon; none: all that runs
+        ends with the daemon.
     """
 
     log = Logger()
 
     def __init__(
-        self, reactor: IReactorProcess, clock: Clock, cpus: int, output: str, environment: Mapping[str, str]
+        self,
+        reactor: IReactorProcess,
+        clock: Clock,
+        cpus: int,
+        output: str,
+        environment: Mapping[str, str],
+        journals: str = "",
     ) -> None:
         self._reactor = reactor
         self._clock = clock
         self._cpus = cpus
         self._output = output
         self._environment = dict(environment)
-        self._workers: dict[Lane, list[Worker]] = {lane: [] for lane in Lane}
+        self._workers: dict[Lane, list[SpawnedWorker]] = {lane: [] for lane in Lane}
         self._waiting: dict[Lane, list[Start]] = {lane: [] for lane in Lane}
         self._touched: set[Worker] = set()
         self._pauses = dict.fromkeys(Lane, PAUSE)
         self._depth = Depth(MOST_CALLS, CALL)
         self._gate = Gate(cpus)
         self._patience: Timer | None = None
-        self._stopping = False
+        self._stopping = self._leaving = False
+        self._inheritance = Inheritance(reactor, clock, Journals(journals), self)
+        self._wall = time.time
+        self._kills: dict[Attempt, Kill] = {}
+        self._fresh: set[Worker] = set()
         self._gone: Deferred[None] = Deferred()
         self._timers: set[Timer] = set()
         self._report: Callable[[Report], None]
@@ -72,20 +89,19 @@ class ProcessPool:
         running: Sequence[Start],
     ) -> None:
         self._report, self._progress = report, progress
-        for start in running:
-            outcome = {"attempt": start.attempt, "error": "the daemon was killed while the job was running"}
-            report(Finished(start.job_id, start.attempt, State.LOST, wire.to_json(outcome)))
+        self._inheritance.take(running)
         for lane, count in ((Lane.COMMAND, 1), (Lane.CPU, self._cpus), (Lane.IO, 1)):
             for _ in range(count):
                 self._spawn(lane)
         self._report_capacity()
 
     def _spawn(self, lane: Lane) -> None:
-        worker = Worker(lane, self._clock, self._ended, self._returned, self._progress, self._lost)
+        name, arguments, marks = self._inheritance.bequeath(lane)
+        worker = SpawnedWorker(lane, name, self._clock, self)
         self._workers[lane].append(worker)
         waiting, self._waiting[lane] = self._waiting[lane], []
-        program = [sys.executable, "-m", PROGRAMS[lane], "--output", self._output]
-        self._reactor.spawnProcess(worker, sys.executable, program, env=self._environment)
+        program = [sys.executable, "-m", PROGRAMS[lane], "--output", self._output, *arguments]
+        self._reactor.spawnProcess(worker, sys.executable, program, env={**self._environment, **marks})
         for start in waiting:
             self._give(start)
         self.flush()
@@ -103,7 +119,7 @@ class ProcessPool:
         if worker is None:
             self._waiting[start.lane].append(start)
             return
-        worker.give(start.job_id, start.attempt, start.spec)
+        worker.give(start)
         self._touched.add(worker)
 
     def _choose(self, lane: Lane) -> Worker | None:
@@ -118,17 +134,19 @@ class ProcessPool:
         return best
 
     def _worker_of(self, attempt: Attempt) -> Worker | None:
-        for group in self._workers.values():
-            for worker in group:
-                if attempt in worker.inflight:
-                    return worker
-        return None
+        return next((worker for worker in self._all() if attempt in worker.inflight), None)
+
+    def _all(self) -> list[Worker]:
+        return [*chain.from_iterable(self._workers.values()), *self._inheritance.workers]
 
     def kill(self, kill: Kill) -> None:
         worker = self._worker_of((kill.job_id, kill.attempt))
         withdrawn = self._gate.withdraw((kill.job_id, kill.attempt)) if worker is None else None
         if withdrawn is not None:
             self._report(Returned(kill.job_id, kill.attempt))
+            return
+        if self._inheritance.awaits((kill.job_id, kill.attempt)):
+            self._kills[kill.job_id, kill.attempt] = kill
             return
         if worker is None:
             self._take_back(lambda start: (start.job_id, start.attempt) == (kill.job_id, kill.attempt))
@@ -185,42 +203,61 @@ class ProcessPool:
             worker.flush()
         self._touched.clear()
 
-    def heard(self) -> None:
-        return None
+    def heard(self) -> tuple[list[tuple[Worker, int]], list[str]]:
+        heard = [(worker, worker.reports) for worker in self._fresh], self._inheritance.spent
+        self._fresh, self._inheritance.spent = set(), []
+        return heard
 
-    def kept(self, heard: None) -> None:
-        return None
+    def kept(self, heard: tuple[list[tuple[Worker, int]], list[str]]) -> None:
+        reports, spent = heard
+        for worker, count in reports:
+            worker.kept(count)
+            self._touched.add(worker)
+            if isinstance(worker, AdoptedWorker) and worker.spent:
+                worker.flush()
+                worker.let_go()
+        self._inheritance.forget(spent)
 
     def close(self, keep: bool = False) -> Deferred[None]:
-        self._stopping = True
+        self._stopping, self._leaving = True, keep
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        self._inheritance.close()
         self._waiting[Lane.COMMAND].extend(self._gate.turn_back()[0])
         self._take_back(lambda start: True)
-        workers = [worker for group in self._workers.values() for worker in group]
+        workers = self._all()
         for worker in workers:
+            if keep:
+                worker.let_go()
+                continue
             worker.finish()
             if worker.lane is Lane.CPU and worker.inflight:
                 worker.kill()
-        if workers:
+        if workers and not keep:
             self._after(STOP, self._kill_all)
         else:
             self._gone.callback(None)
         return self._gone
 
     def _kill_all(self) -> None:
-        for group in self._workers.values():
-            for worker in group:
-                worker.kill()
+        for worker in self._all():
+            worker.kill()
 
     # What it is told by its workers.
 
-    def _ended(self, worker: Worker, attempt: Attempt, state: State, wall: float, outcome: bytes) -> None:
+    def reported(self, worker: Worker) -> None:
+        if worker.name:
+            self._fresh.add(worker)
+
+    def ended(self, worker: Worker, start: Start, state: State, wall: float, outcome: bytes) -> None:
+        attempt = (start.job_id, start.attempt)
+        if self._leaving:
+            return
         if self._stopping and state is not State.SUCCEEDED:
             self._report(Returned(*attempt))
             return
-        if not worker.inflight:
+        if not worker.inflight and not isinstance(worker, AdoptedWorker):
             worker.slow = worker.closing = False
         self._report(Finished(*attempt, state, outcome))
         if worker.lane is Lane.CPU:
@@ -230,6 +267,9 @@ class ProcessPool:
             self._pass_gate(worker, attempt)
         if changed:
             self._report_capacity()
+
+    def progressed(self, job_id: int, attempt: int, json: bytes) -> None:
+        self._progress(job_id, attempt, json)
 
     def _pass_gate(self, worker: Worker, attempt: Attempt) -> None:
         """A place is free: whoever waits for it begins now, not after the next commit."""
@@ -241,33 +281,50 @@ class ProcessPool:
     def _report_capacity(self) -> None:
         self._report(Capacity(self._cpus, self._depth.value, self._gate.depth.value))
 
-    def _returned(self, worker: Worker, attempt: Attempt) -> None:
+    def returned(self, worker: Worker, start: Start) -> None:
+        if self._leaving:
+            return
+        attempt = (start.job_id, start.attempt)
         self._pass_gate(worker, attempt)
         if not worker.slow and worker.inflight and worker.lane is Lane.CPU:
             worker.slow = True
             self._report(Long(*next(iter(worker.inflight))))
         self._report(Returned(*attempt))
 
-    def _lost(self, worker: Worker) -> None:
+    def gone(self, worker: Worker) -> None:
+        self._touched.discard(worker)
+        if self._leaving:
+            return
+        if isinstance(worker, SpawnedWorker):
+            self._died(worker)
+        elif isinstance(worker, AdoptedWorker):
+            self._inheritance.gone(worker)
+
+    def _died(self, worker: SpawnedWorker) -> None:
         """
         A worker is gone. Calls run in the order they were given, and each is reported as soon
         as it has ended: of those not reported only the first can have begun.
         """
         lane = worker.lane
         self._workers[lane].remove(worker)
-        self._touched.discard(worker)
         if lane is Lane.CPU and worker.inflight:
             claim_output(self._output, worker.pid, *next(iter(worker.inflight)))
         discard_scratch(self._output, worker.pid)
         orderly = self._stopping or not worker.ready
-        for place, attempt in enumerate(list(worker.inflight)):
+        lost = []
+        for place, start in enumerate(list(worker.inflight.values())):
             if orderly or (lane is Lane.CPU and place):
-                self._report(Returned(*attempt))
+                self._report(Returned(start.job_id, start.attempt))
             else:
-                self._report(Finished(*attempt, State.LOST, self._lost_outcome(worker, attempt[1])))
+                lost.append(start)
         for attempt in list(worker.inflight):
             self._pass_gate(worker, attempt)
         worker.inflight.clear()
+        if self._stopping:
+            self._inheritance.spent.append(worker.name)
+        else:
+            outcome = self._lost_outcome(worker)
+            self._inheritance.sweep({worker.name}, [(start, dict(outcome)) for start in lost])
         if self._stopping:
             self._check_stopped()
             return
@@ -285,8 +342,8 @@ class ProcessPool:
             self._after(self._pauses[lane], self._spawn, lane)
             self._pauses[lane] = min(LONGEST_PAUSE, 2 * self._pauses[lane])
 
-    def _lost_outcome(self, worker: Worker, attempt: int) -> bytes:
-        outcome: dict[str, Any] = {"attempt": attempt, "error": f"its worker {worker.status or 'ended'}"}
+    def _lost_outcome(self, worker: SpawnedWorker) -> dict[str, Any]:
+        outcome: dict[str, Any] = {"error": f"its worker {worker.status or 'ended'}"}
         if worker.lane is Lane.CPU:
             # The process that ended was the call's own, so how it ended is how the call ended.
             outcome["exit_code"] = worker.exit_code
@@ -294,10 +351,47 @@ class ProcessPool:
             outcome.update(worker.used)
         if worker.signal:
             outcome["signal"] = worker.signal
-        return wire.to_json(outcome)
+        return outcome
+
+    # What it is told of workers that an earlier daemon has started, and of the dead.
+
+    def settled(self, start: Start, state: State, wall: float, outcome: bytes) -> None:
+        self._report(Finished(start.job_id, start.attempt, state, outcome))
+
+    def unbegun(self, start: Start) -> None:
+        self._report(Returned(start.job_id, start.attempt))
+
+    def lost(self, start: Start, outcome: dict[str, Any]) -> None:
+        if self._stopping:
+            self._report(Returned(start.job_id, start.attempt))
+            return
+        whole = {"attempt": start.attempt, "wall": round(max(0.0, self._wall() - start.began), 6), **outcome}
+        self._report(Finished(start.job_id, start.attempt, State.LOST, wire.to_json(whole)))
+
+    def adopted(self, worker: AdoptedWorker) -> None:
+        self.log.info("worker {pid} goes on with {number} jobs", pid=worker.pid, number=len(worker.inflight))
+        for attempt, start in worker.inflight.items():
+            if start.lane is Lane.COMMAND:
+                self._gate.hold(start)
+            kill = self._kills.pop(attempt, None)
+            if kill is not None:
+                self.kill(kill)
+        worker.flush()
+        if worker.spent:
+            worker.let_go()
+
+    def buried(self, found: Found) -> None:
+        if found.lane is Lane.CPU:
+            for attempt in found.begun - set(found.reports):
+                claim_output(self._output, found.pid, *attempt)
+        discard_scratch(self._output, found.pid)
+
+    def left(self) -> None:
+        if self._stopping:
+            self._check_stopped()
 
     def _check_stopped(self) -> None:
-        if not any(self._workers.values()) and not self._gone.called:
+        if not (any(self._workers.values()) or self._inheritance.busy or self._gone.called):
             for timer in self._timers:
                 timer.cancel()
             self._gone.callback(None)

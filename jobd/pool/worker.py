@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.error import ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from jobd.actions import Start
 from jobd.alarm import Clock, Timer
 from jobd.job import BY_WORD, Lane, State
 
@@ -26,44 +26,59 @@ Attempt = tuple[int, int]
 """A job's id and the number of its attempt."""
 
 
-class Worker(ProcessProtocol):
+class Owner(Protocol):
+    """The pool, as its workers see it."""
+
+    def ended(self, worker: Worker, start: Start, state: State, wall: float, outcome: bytes) -> None:
+        """An attempt it was given has ended."""
+
+    def returned(self, worker: Worker, start: Start) -> None:
+        """An attempt it was given was not begun."""
+
+    def progressed(self, job_id: int, attempt: int, json: bytes) -> None:
+        """What an attempt says of its progress."""
+
+    def reported(self, worker: Worker) -> None:
+        """It has told an outcome, which it remembers until it is told that it is kept."""
+
+    def gone(self, worker: Worker) -> None:
+        """It has ended, or the link to it has."""
+
+
+class Worker:
     """
+    What a worker was given, and what it says, however it is linked.
+
+    @ivar name: of its journal; empty if it has none.
     @ivar inflight: the attempts it was given that it has not reported, in their order.
     @ivar begun: when the first of them began, on the steady clock.
     @ivar slow: it is known to be in a long job, and is given nothing more.
-    @ivar used: what the call has used for which it is being ended, as its outcome has it.
     @ivar closing: it is to end; it is given nothing more.
+    @ivar reports: how many outcomes it has told.
+    @ivar used: what the call has used for which it is being ended, as its outcome has it.
+    @ivar status: how its process ended, in words, once it has; C{signal} the name of the signal if it was one.
     """
 
     log = Logger()
-    transport: IProcessTransport
 
-    def __init__(
-        self,
-        lane: Lane,
-        clock: Clock,
-        ended: Callable[[Worker, Attempt, State, float, bytes], None],
-        returned: Callable[[Worker, Attempt], None],
-        progress: Callable[[int, int, bytes], None],
-        gone: Callable[[Worker], None],
-    ) -> None:
+    def __init__(self, lane: Lane, name: str, clock: Clock, owner: Owner) -> None:
         self.lane = lane
-        self.inflight: dict[Attempt, None] = {}
+        self.name = name
+        self.inflight: dict[Attempt, Start] = {}
         self.begun = 0.0
         self.slow = False
         self.closing = False
         self.ready = False
         self.pid = 0
+        self.reports = 0
         self.status = ""
         self.signal = ""
         self.exit_code: int | None = None
         self.used: dict[str, float] = {}
         self._clock = clock
-        self._ended, self._returned, self._progress, self._gone = ended, returned, progress, gone
+        self._owner = owner
         self._lines: list[bytes] = []
         self._tail = b""
-        self._exited = False
-        self._drain: Timer | None = None
 
     @property
     def load(self) -> int:
@@ -72,28 +87,106 @@ class Worker(ProcessProtocol):
 
     # To the worker.
 
-    def give(self, job_id: int, attempt: int, spec: bytes) -> None:
+    def give(self, start: Start) -> None:
         if not self.inflight:
             self.begun = self._clock.seconds()
-        self.inflight[job_id, attempt] = None
-        self._lines.append(b"S %d %d %s\n" % (job_id, attempt, spec))
+        self.inflight[start.job_id, start.attempt] = start
+        self._lines.append(b"S %d %d %s\n" % (start.job_id, start.attempt, start.spec))
 
     def ask_to_end(self, job_id: int, attempt: int, grace: float) -> None:
         self._lines.append(b"C %d %d %f\n" % (job_id, attempt, grace))
 
+    def kept(self, reports: int) -> None:
+        """So many of its reports are kept."""
+        self._lines.append(b"K %d\n" % reports)
+
     def flush(self) -> None:
         if self._lines:
-            self.transport.write(b"".join(self._lines))
+            self._write(b"".join(self._lines))
             self._lines = []
 
     def finish(self) -> None:
-        """Close its link: it ends everything and then itself."""
+        """It is to end everything and then itself."""
         self.closing = True
+        self._lines.append(b"Q\n")
         self.flush()
-        self.transport.closeStdin()
+        self.let_go()
+
+    def _write(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def let_go(self) -> None:
+        """Say nothing more to it: it ends when all it has begun has ended."""
+        raise NotImplementedError
 
     def kill(self) -> None:
         """End it at once, and what its calls have started with it: it leads a process group."""
+        raise NotImplementedError
+
+    # From the worker.
+
+    def received(self, data: bytes) -> None:
+        lines = data.split(b"\n")
+        if self._tail:
+            lines[0] = self._tail + lines[0]
+        self._tail = lines.pop()
+        for line in lines:
+            try:
+                self.said(line)
+            except (ValueError, KeyError, IndexError):
+                self.log.error("worker {pid} said what it should not: {line}", pid=self.pid, line=line[:200])
+
+    def said(self, line: bytes) -> None:
+        kind = line[:2]
+        if kind == b"D ":
+            _, job_id, attempt, word, wall, outcome = line.split(b" ", 5)
+            state, seconds = BY_WORD[word.decode()], float(wall)
+            start = self.claim((int(job_id), int(attempt)))
+            self.reports += 1
+            self._owner.reported(self)
+            self.begun = self._clock.seconds()
+            if start is not None:
+                self._owner.ended(self, start, state, seconds, outcome)
+        elif kind == b"R ":
+            _, job_id, attempt = line.split(b" ")
+            start = self.claim((int(job_id), int(attempt)))
+            if start is not None:
+                self._owner.returned(self, start)
+        elif kind == b"U ":
+            _, _, _, user, system, max_rss = line.split(b" ")
+            self.used = {"user": float(user), "sys": float(system), "max_rss": int(max_rss)}
+        elif kind == b"P ":
+            _, job_id, attempt, json = line.split(b" ", 3)
+            self._owner.progressed(int(job_id), int(attempt), json)
+        elif kind == b"L ":
+            self.log.info("worker {pid}: {text}", pid=self.pid, text=line[2:].decode("utf-8", "replace"))
+        elif kind == b"H ":
+            self.ready = True
+        else:
+            raise ValueError(line)
+
+    def claim(self, attempt: Attempt) -> Start | None:
+        """It reports this attempt. None if nobody wants to know."""
+        return self.inflight.pop(attempt)
+
+
+class SpawnedWorker(Worker, ProcessProtocol):
+    """A worker that this daemon has started: the link is two pipes."""
+
+    transport: IProcessTransport
+
+    def __init__(self, lane: Lane, name: str, clock: Clock, owner: Owner) -> None:
+        super().__init__(lane, name, clock, owner)
+        self._exited = False
+        self._drain: Timer | None = None
+
+    def _write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def let_go(self) -> None:
+        self.transport.closeStdin()
+
+    def kill(self) -> None:
         if self._exited:
             return
         try:
@@ -104,53 +197,15 @@ class Worker(ProcessProtocol):
         except OSError as problem:
             self.log.info("worker {pid} could not be killed: {problem}", pid=self.pid, problem=problem)
 
-    # From the worker.
-
     def connectionMade(self) -> None:
         self.pid = self.transport.pid or 0
 
     def outReceived(self, data: bytes) -> None:
-        lines = data.split(b"\n")
-        if self._tail:
-            lines[0] = self._tail + lines[0]
-        self._tail = lines.pop()
-        for line in lines:
-            try:
-                self._received(line)
-            except (ValueError, KeyError, IndexError):
-                self.log.error("worker {pid} said what it should not: {line}", pid=self.pid, line=line[:200])
-
-    def _received(self, line: bytes) -> None:
-        kind = line[:2]
-        if kind == b"D ":
-            _, job_id, attempt, word, wall, outcome = line.split(b" ", 5)
-            done, state, seconds = (int(job_id), int(attempt)), BY_WORD[word.decode()], float(wall)
-            del self.inflight[done]
-            self.begun = self._clock.seconds()
-            self._ended(self, done, state, seconds, outcome)
-        elif kind == b"R ":
-            _, job_id, attempt = line.split(b" ")
-            back = int(job_id), int(attempt)
-            del self.inflight[back]
-            self._returned(self, back)
-        elif kind == b"U ":
-            _, _, _, user, system, max_rss = line.split(b" ")
-            self.used = {"user": float(user), "sys": float(system), "max_rss": int(max_rss)}
-        elif kind == b"P ":
-            _, job_id, attempt, json = line.split(b" ", 3)
-            self._progress(int(job_id), int(attempt), json)
-        elif kind == b"L ":
-            self.log.info("worker {pid}: {text}", pid=self.pid, text=line[2:].decode("utf-8", "replace"))
-        elif kind == b"H ":
-            self.ready = True
-        else:
-            raise ValueError(line)
+        self.received(data)
 
     def errReceived(self, data: bytes) -> None:
         for line in data.decode("utf-8", "replace").splitlines():
             self.log.warn("worker {pid}: {text}", pid=self.pid, text=line)
-
-    # Its end.
 
     def processExited(self, reason: Failure) -> None:
         self._exited = True
@@ -161,13 +216,13 @@ class Worker(ProcessProtocol):
         if self._drain is not None:
             self._drain.cancel()
             self._drain = None
-            self._gone(self)
+            self._owner.gone(self)
 
     def _drained(self) -> None:
         """Something that the worker left behind holds its pipes: what it wrote itself has long been read."""
         self._drain = None
         self.transport.loseConnection()
-        self._gone(self)
+        self._owner.gone(self)
 
 
 def _how(reason: Failure) -> tuple[str, str, int]:

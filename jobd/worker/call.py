@@ -63,7 +63,7 @@ class CallWorker:
         self._children = children_time()
 
     def run(self) -> None:
-        """Work until the pool closes the link."""
+        """Work until the link has ended, and the call that ran then."""
         current.register(self._report)
         self.link.send(b"H %d\n" % os.getpid())
         try:
@@ -75,12 +75,18 @@ class CallWorker:
                         break
                     continue
                 self._run(line)
+            self._watchdog.see_off()
         finally:
             self.printed.discard()
 
     def _run(self, line: bytes) -> None:
         _, job, attempt, text = line.split(b" ", 3)
         self.current = (job, attempt)
+        if self.halt:
+            # Asked after it is to be seen what runs, as whoever sets it looks at that afterwards.
+            self.current = None
+            self.link.send(b"R %b %b\n" % (job, attempt))
+            return
         self.begun += 1
         started = time.monotonic()
         ended = self._perform(job, attempt, text, started)
@@ -91,7 +97,7 @@ class CallWorker:
         report = done(job, attempt, ended, wall, self._usage(wall))
         self.current = None
         self.begun += 1
-        self.link.send(report)
+        self.link.report(report)
         self._watchdog.job_ended()
 
     def _leave_copy(self, ended: Ended) -> NoReturn:
@@ -168,12 +174,7 @@ def set_environment(changes: Mapping[str, str | None]) -> None:
 def main() -> None:
     """The program."""
     options, link = begin(sys.argv[1:])
-    worker = CallWorker(link, options.output)
-    try:
-        worker.run()
-    except BrokenPipeError:
-        # The daemon is gone, and with it everybody who would want to know.
-        sys.exit(1)
+    CallWorker(link, options.output).run()
 
 
 if __name__ == "__main__":

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import contextvars
 import os
+import select
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from threading import Condition, Lock, Thread
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -102,23 +102,62 @@ class IoWorker:
         self._jobs: dict[Key, IoJob] = {}
         self._unreported = 0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._woken, self._waker = os.pipe()
 
     def run(self) -> None:
-        """Work until the pool closes the link."""
+        """Work until the link has ended, and what ran then."""
         redirect(_output_here)
         current.register(self._report)
         self._link.send(b"H %d\n" % os.getpid())
-        while lines := self._link.read():
-            for line in lines:
-                kind, job, attempt, rest = line.split(b" ", 3)
-                if kind == b"S":
-                    self._start(job, attempt, rest)
-                elif kind == b"C":
-                    self._cancel((job, attempt))
+        while not self._read() and self._link.journal is not None:
+            self._leave()
+            if not self._rejoined():
+                return
         for key in list(self._jobs):
             self._cancel(key)
         with self._changed:
             self._changed.wait_for(lambda: not self._unreported, _STOP)
+
+    def _read(self) -> bool:
+        """Do as the link says, until it ends. True: everything is to be ended."""
+        while lines := self._link.read():
+            for line in lines:
+                kind, *words = line.split(b" ", 3)
+                if kind == b"S":
+                    self._start(words[0], words[1], words[2])
+                elif kind == b"C":
+                    self._cancel((words[0], words[1]))
+                elif kind == b"K":
+                    self._link.kept(int(words[0]))
+                elif kind == b"Q":
+                    return True
+        return False
+
+    def _leave(self) -> None:
+        """The link has ended: drop what still waits for a thread, and take all else as begun."""
+        waiting = {key for key, job in list(self._jobs.items()) if job.future is not None and job.future.cancel()}
+        _silence()
+        self._link.leave(set(self._jobs) - waiting)
+        with self._changed:
+            for key in waiting:
+                del self._jobs[key]
+                self._unreported -= 1
+
+    def _rejoined(self) -> bool:
+        """Wait for the next daemon. False: all has ended, and none has come."""
+        if sys.platform == "win32" or self._link.journal is None:
+            return False
+        listener = self._link.journal.listener
+        poll = select.poll()
+        poll.register(listener, select.POLLIN)
+        poll.register(self._woken, select.POLLIN)
+        while self._unreported:
+            ready = dict(poll.poll())
+            if listener.fileno() in ready:
+                self._link.rejoin(list(self._jobs))
+                return True
+            os.read(self._woken, 4096)
+        return False
 
     # Starting.
 
@@ -256,29 +295,38 @@ class IoWorker:
             self._loop.call_soon_threadsafe(_cancel_task, job)
 
     def _hand_back(self, job: IoJob) -> None:
-        self._forget(job, b"R %b %b\n" % (job.job, job.attempt))
+        self._forget(job, self._link.send, b"R %b %b\n" % (job.job, job.attempt))
 
     def _end(self, job: IoJob, ended: Ended, used: tuple[float, float] | None) -> None:
         wall = time.monotonic() - job.started
         user, system = used or (-1.0, -1.0)
         job.output.close()
-        self._forget(job, done(job.job, job.attempt, ended, wall, Usage(user, system, process_usage().max_rss)))
+        whole = Usage(user, system, process_usage().max_rss)
+        self._forget(job, self._link.report, done(job.job, job.attempt, ended, wall, whole))
 
-    def _forget(self, job: IoJob, line: bytes) -> None:
+    def _forget(self, job: IoJob, say: Callable[[bytes], None], line: bytes) -> None:
         with self._changed:
             # Before the line is sent: what is handed back may come again at once.
             del self._jobs[job.job, job.attempt]
-        # When the daemon is gone the end of the link stops this process too.
-        with suppress(OSError):
-            self._link.send(line)
+        say(line)
         with self._changed:
             self._unreported -= 1
             self._changed.notify_all()
+            if self._link.reader == -1:
+                os.write(self._waker, b".")
 
     def _report(self, report: Report) -> None:
         job = _running.get()
         if job is not None:
             self._link.send(b"P %b %b %b\n" % (job.job, job.attempt, msgspec.json.encode(report)))
+
+
+def _silence() -> None:
+    """What is written to the descriptors themselves went to the daemon's log; there is none now."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.close(null)
 
 
 def _cancel_task(job: IoJob) -> None:

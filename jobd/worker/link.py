@@ -8,9 +8,13 @@ last word of a line may hold spaces::
     pool -> worker
         S ID ATTEMPT SPEC                start: SPEC is the job's JSON object as it was submitted
         C ID ATTEMPT GRACE               end it; GRACE seconds lie between TERM and KILL
-        (end of file)                    end everything that runs, then exit
+        K COUNT                          the outcomes in the first COUNT D on this link are kept on disk
+        Q                                end everything that runs, then exit
+        (end of file)                    the daemon is gone, or wants nothing more: see below
     worker -> pool
         H PID                            ready; the first line
+        A ID ATTEMPT                     adopt: this one runs already (only after the end of an earlier link)
+        E                                these were all (the same)
         D ID ATTEMPT STATE WALL OUTCOME  done: STATE is succeeded, failed or cancelled, WALL seconds,
                                          OUTCOME the JSON object of docs/protocol.md
         R ID ATTEMPT                     handed back: it was not started, and no attempt is used up
@@ -21,6 +25,13 @@ last word of a line may hold spaces::
 Every C{S} is answered by exactly one C{D} or C{R}, unless the worker dies first:
 then nobody knows how far the unanswered ones came. A C{C} for a job that is no
 longer there is ignored: its answer is already on the way.
+
+Where the link ends without a C{Q} the worker drops what it has not begun, goes on with what it has, and
+exits when that has ended. In its journal (L{jobd.worker.journal}) it writes down what runs and every outcome
+that was not known to be kept. The next daemon may connect meanwhile: it is told C{H}, an C{A} for each that runs,
+those C{D} once more, and C{E}; from there all is as before, only that no C{S} comes. What is neither was never begun,
+so no C{R} need be remembered; it must not be either, as the same attempt may have been begun anew since.
+A worker without a journal takes the end of the link for a C{Q}.
 
 What C{C} does depends on the program:
 
@@ -43,33 +54,48 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
 from threading import Lock
 
+from jobd.worker.journal import Journal
+
 READ_SIZE = 1 << 20
+
+Key = tuple[bytes, bytes]
+"""ID and ATTEMPT."""
 
 
 class Link:
     """
-    The worker's end. Any thread may L{send}; one at a time may L{read}.
+    The worker's end. Any thread may L{send} and L{report}; one at a time may L{read}.
 
-    @ivar reader: the descriptor lines come in by.
+    @param journal: keeps what the daemon may not have kept, once the link has ended; without one nothing is kept.
+    @ivar reader: the descriptor lines come in by; -1 while there is no daemon.
     @ivar abandoned: this process is a forked copy, and the link is not its own.
     """
 
-    def __init__(self, reader: int, writer: int) -> None:
+    def __init__(self, reader: int, writer: int, journal: Journal | None = None) -> None:
         self.reader = reader
+        self.journal = journal
+        self.abandoned = False
         self._writer = writer
         self._sending = Lock()
         self._rest = b""
-        self.abandoned = False
+        self._unkept: deque[bytes] = deque()
+        self._kept = 0
 
     def read(self) -> list[bytes]:
         """
         All complete lines there are, without their ends; waits for the first
-        one. An empty list means that the pool has closed the link.
+        one. An empty list means that the link has ended.
         """
         while True:
-            data = os.read(self.reader, READ_SIZE)
+            try:
+                data = os.read(self.reader, READ_SIZE)
+            except OSError:
+                data = b""
             if not data:
                 return []
             lines = (self._rest + data).split(b"\n")
@@ -80,13 +106,63 @@ class Link:
     def send(self, data: bytes) -> None:
         """
         Write whole lines (each with its end), not mixed with those of another
-        thread. Raises L{OSError} when the pool has gone.
+        thread. Where nobody listens any more they are dropped: the end of the link will be read.
         """
         with self._sending:
+            self._write(data)
+
+    def report(self, line: bytes) -> None:
+        """Write a C{D} line with its end. It is remembered until it is kept."""
+        with self._sending:
+            if self.journal is not None:
+                self._unkept.append(line[:-1])
+                if self._writer == -1:
+                    self.journal.write([line[:-1]])
+            self._write(line)
+
+    def kept(self, count: int) -> None:
+        """So many reports on this link need not be remembered any more."""
+        with self._sending:
+            while self._kept < count and self._unkept:
+                self._unkept.popleft()
+                self._kept += 1
+
+    def _write(self, data: bytes) -> None:
+        if self._writer == -1:
+            return
+        with suppress(OSError):
             written = os.write(self._writer, data)
             while written < len(data):
                 data = data[written:]
                 written = os.write(self._writer, data)
+
+    def leave(self, running: Iterable[Key]) -> None:
+        """
+        The link has ended. From now on reports go into the journal.
+
+        @param running: the attempts that were begun and not reported. No other must begin after this.
+        """
+        assert self.journal is not None
+        with self._sending:
+            self._hang_up()
+            self._rest = b""
+            self.journal.write([b"E", *(b"B %b %b" % key for key in running), *self._unkept])
+
+    def rejoin(self, running: Iterable[Key]) -> None:
+        """The next daemon has connected: tell it everything."""
+        assert self.journal is not None
+        with self._sending:
+            self.reader = self.journal.accept()
+            self._writer = os.dup(self.reader)
+            self._kept = 0
+            lines = [b"H %d" % os.getpid(), *(b"A %b %b" % key for key in running), *self._unkept, b"E", b""]
+            self._write(b"\n".join(lines))
+
+    def _hang_up(self) -> None:
+        for descriptor in (self.reader, self._writer):
+            with suppress(OSError):
+                os.close(descriptor)
+        self.reader = self._writer = -1
 
     def log(self, text: str) -> None:
         """Have one line of C{text} written to the daemon's log."""
@@ -97,16 +173,13 @@ class Link:
         Let go of the link in a forked copy of the worker: the copy must neither
         speak for the worker nor keep the link open after it.
         """
-        for descriptor in (self.reader, self._writer):
-            try:
-                os.close(descriptor)
-            except OSError:
-                continue
-        self.reader = self._writer = -1
+        self._hang_up()
+        if self.journal is not None:
+            self.journal.abandon()
         self.abandoned = True
 
 
-def take_link() -> Link:
+def take_link(journal: Journal | None = None) -> Link:
     """
     Move the link away from the descriptors 0 and 1, to ones that no program a
     job starts can inherit; 0 then reads nothing and 1 writes where 2 does.
@@ -121,7 +194,7 @@ def take_link() -> Link:
     os.dup2(null, 0)
     os.close(null)
     os.dup2(2, 1)
-    link = Link(reader, writer)
+    link = Link(reader, writer, journal)
     if sys.platform != "win32":
         os.register_at_fork(after_in_child=link.abandon)
     return link

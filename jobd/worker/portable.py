@@ -133,11 +133,11 @@ class ThreadedRunner:
         self._link.send(b"H %d\n" % os.getpid())
         while lines := self._link.read():
             for line in lines:
-                kind, job, attempt, rest = line.split(b" ", 3)
+                kind, *words = line.split(b" ", 3)
                 if kind == b"S":
-                    self._begin(job, attempt, rest)
+                    self._begin(words[0], words[1], words[2])
                 elif kind == b"C":
-                    self._cancel((job, attempt), float(rest))
+                    self._cancel((words[0], words[1]), float(words[2]))
         for key in list(self._processes):
             self._cancel(key, _STOP_GRACE)
         with self._lock:
@@ -169,16 +169,14 @@ class ThreadedRunner:
         with self._lock:
             # Before the line is sent: what is handed back may come again at once.
             del self._processes[job, attempt]
-        with suppress(OSError):
-            self._link.send(line)
+        self._link.send(line)
         with self._lock:
             self._unreported -= 1
             self._changed.notify_all()
 
     def _back(self, job: bytes, attempt: bytes, problem: Exception) -> bytes:
         """The line that hands a job back, after one for the log."""
-        with suppress(OSError):
-            self._link.log(f"job {job.decode()} is handed back: {problem}")
+        self._link.log(f"job {job.decode()} is handed back: {problem}")
         return b"R %b %b\n" % (job, attempt)
 
     def _perform(self, job: bytes, attempt: bytes, text: bytes, started: float) -> bytes:

@@ -115,6 +115,7 @@ class Runner:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_count = 0
         self._stopping = False
+        self._listener = -1
         self._adopts = tree.adopt_orphans()
         self._null = os.open(os.devnull, os.O_RDWR)
         self._poll = select.poll()
@@ -132,17 +133,19 @@ class Runner:
         return reader
 
     def run(self) -> None:
-        """Work until the pool closes the link and every command has ended."""
+        """Work until the link has ended and every command has."""
         self._poll.register(self._link.reader, select.POLLIN)
         os.chdir("/")
-        self._send(b"H %d\n" % os.getpid())
-        while not (self._stopping and not self._commands):
+        self._link.send(b"H %d\n" % os.getpid())
+        while self._commands or not (self._stopping or self._link.reader == -1):
             ready = dict(self._poll.poll(self._timeout()))
             if self._wake_reader in ready:
                 with suppress(BlockingIOError):
                     os.read(self._wake_reader, 4096)
-            if self._link.reader in ready and not self._stopping:
+            if self._link.reader in ready:
                 self._receive()
+            elif self._listener in ready:
+                self._rejoin()
             for _ in range(min(_STARTS, len(self._queue))):
                 self._start(*self._queue.popleft())
             self._collect()
@@ -157,24 +160,40 @@ class Runner:
     def _receive(self) -> None:
         lines = self._link.read()
         if not lines:
-            self._poll.unregister(self._link.reader)
-            self._stop()
+            self._leave()
         for line in lines:
-            kind, job, attempt, rest = line.split(b" ", 3)
-            if kind == b"S":
-                self._queue.append((job, attempt, rest))
+            kind, *words = line.split(b" ", 3)
+            if kind == b"S" and not self._stopping:
+                self._queue.append((words[0], words[1], words[2]))
             elif kind == b"C":
-                self._cancel(job, attempt, float(rest))
+                self._cancel(words[0], words[1], float(words[2]))
+            elif kind == b"K":
+                self._link.kept(int(words[0]))
+            elif kind == b"Q":
+                self._stop()
 
-    def _send(self, data: bytes) -> None:
-        try:
-            self._link.send(data)
-        except OSError:
-            # The daemon is gone; the end of the link stops this process too.
+    def _leave(self) -> None:
+        """The link has ended."""
+        self._poll.unregister(self._link.reader)
+        journal = self._link.journal
+        if journal is None or self._stopping:
+            self._link.reader = -1
             self._stop()
+            return
+        self._queue.clear()
+        self._link.leave(self._commands)
+        self._listener = journal.listener.fileno()
+        self._poll.register(self._listener, select.POLLIN)
+
+    def _rejoin(self) -> None:
+        """The next daemon is there."""
+        self._poll.unregister(self._listener)
+        self._listener = -1
+        self._link.rejoin(self._commands)
+        self._poll.register(self._link.reader, select.POLLIN)
 
     def _hand_back(self, job: bytes, attempt: bytes) -> None:
-        self._send(b"R %b %b\n" % (job, attempt))
+        self._link.send(b"R %b %b\n" % (job, attempt))
 
     def _stop(self) -> None:
         if self._stopping:
@@ -198,10 +217,9 @@ class Runner:
         except (CannotStart, msgspec.MsgspecError) as problem:
             exit_code = problem.exit_code if isinstance(problem, CannotStart) else NOT_EXECUTABLE
             wall = time.monotonic() - started
-            self._send(done(job, attempt, failed(str(problem), exit_code), wall, Usage(0.0, 0.0, 0)))
+            self._link.report(done(job, attempt, failed(str(problem), exit_code), wall, Usage(0.0, 0.0, 0)))
         except NoRoom as problem:
-            with suppress(OSError):
-                self._link.log(f"job {job.decode()} is handed back: {problem}")
+            self._link.log(f"job {job.decode()} is handed back: {problem}")
             self._hand_back(job, attempt)
         else:
             launch.started()
@@ -309,7 +327,8 @@ class Runner:
         for file in command.own:
             self._settings.spool.ended(file, reuse=not command.left)
         ended = outcome_of(finish_of(command.returncode), command.left, error)
-        self._send(done(command.job, command.attempt, ended, command.ended - command.started, command.used))
+        wall = command.ended - command.started
+        self._link.report(done(command.job, command.attempt, ended, wall, command.used))
 
     # Signals.
 

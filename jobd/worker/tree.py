@@ -26,6 +26,7 @@ class Process(NamedTuple):
     A line of C{/proc/PID/stat}.
 
     @ivar state: one letter; C{Z} for one that has ended and was not waited for.
+    @ivar started: when, in the system's ticks: with C{pid} it names one process for ever.
     """
 
     pid: int
@@ -33,6 +34,7 @@ class Process(NamedTuple):
     parent: int
     group: int
     session: int
+    started: int
 
 
 def adopt_orphans() -> bool:
@@ -86,17 +88,22 @@ def look_at(pid: int) -> Process | None:
     except OSError:
         return None
     # The second field is the program's name in parentheses, and may hold anything.
-    state, parent, group, session = text[text.rindex(b")") + 2 :].split(b" ", 4)[:4]
-    return Process(pid, state.decode(), int(parent), int(group), int(session))
+    fields = text[text.rindex(b")") + 2 :].split(b" ", 20)
+    return Process(pid, fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def environment_of(pid: int) -> list[bytes]:
+    """The environment a process was started with, a list of C{NAME=VALUE}; empty where it is not to be seen."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read().split(b"\0")
+    except OSError:
+        return []
 
 
 def job_of(pid: int) -> tuple[bytes, bytes] | None:
     """ID and ATTEMPT that stand in the environment a process was started with."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            variables = dict(item.partition(b"=")[::2] for item in file.read().split(b"\0"))
-    except OSError:
-        return None
+    variables = dict(item.partition(b"=")[::2] for item in environment_of(pid))
     job, attempt = variables.get(b"JOBD_JOB_ID"), variables.get(b"JOBD_ATTEMPT")
     return None if job is None or attempt is None else (job, attempt)
 
@@ -121,7 +128,7 @@ def send(process: Process, number: signal.Signals) -> None:
         descriptor = os.pidfd_open(process.pid)
         try:
             now = look_at(process.pid)
-            if now is not None and now.parent in (process.parent, os.getpid()):
+            if now is not None and now.started == process.started:
                 signal.pidfd_send_signal(descriptor, number)
         finally:
             os.close(descriptor)

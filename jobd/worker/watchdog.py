@@ -5,8 +5,8 @@ While calls are short it does next to nothing: it wakes a hundred times a
 second, sees that the main thread is getting on, and after a while without any
 job sleeps until there is one. When a call has run for more than a hundredth of
 a second it takes over the reading of the link until that call has ended: jobs
-that come or have come meanwhile are handed back at once, a C{C} ends the call,
-and so does the end of the link.
+that come or have come meanwhile are handed back at once, and a C{C} ends the call.
+When the link ends the call goes on, and the next daemon may take the link up again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import sys
 import time
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
+
+from jobd.worker.link import Key
 
 if TYPE_CHECKING:
     from jobd.worker.call import CallWorker
@@ -43,6 +45,7 @@ class Watchdog:
         self._asleep.acquire()
         self._sleeps = False
         self._took_over = False
+        self._rejoined = False
         self._wake_reader, self._wake_writer = os.pipe()
         Thread(target=self._run, name="watchdog", daemon=True).start()
 
@@ -51,12 +54,19 @@ class Watchdog:
     def fill(self) -> bool:
         """Read jobs into C{worker.waiting}; waits for one. False at the end of the link."""
         with self._reading:
-            lines = self._link.read()
+            lines = self._link.read() if self._link.reader != -1 else []
             self._sort(lines)
+            if not lines and self._link.journal is not None and self._link.reader != -1:
+                self._link.leave(())
         if self._sleeps:
             self._sleeps = False
             self._asleep.release()
         return bool(lines)
+
+    def see_off(self) -> None:
+        """No job will begin any more. The next daemon lets this worker go once it has kept its reports."""
+        while self._rejoined and self.fill():
+            pass
 
     def job_ended(self) -> None:
         """The job that was running has ended: the main thread will read the link again."""
@@ -69,8 +79,19 @@ class Watchdog:
         for line in lines:
             if line.startswith(b"S "):
                 waiting.append(line)
+            elif line.startswith(b"K "):
+                self._link.kept(int(line[2:]))
             elif line.startswith(b"C "):
                 self._cancel(line)
+            elif line == b"Q":
+                self._quit()
+
+    def _quit(self) -> None:
+        """End everything: the job that runs with the process, of the others none begins."""
+        self._worker.halt = True
+        self._worker.waiting.clear()
+        if self._worker.current is not None:
+            self._end_process(_GRACE)
 
     def _cancel(self, line: bytes) -> None:
         _, job, attempt, grace = line.split(b" ", 3)
@@ -139,20 +160,41 @@ class Watchdog:
     else:
 
         def _wait_for(self, begun: int) -> None:
-            poll = select.poll()
-            poll.register(self._link.reader, select.POLLIN)
-            poll.register(self._wake_reader, select.POLLIN)
             while self._worker.begun == begun:
+                poll = select.poll()
+                poll.register(self._wake_reader, select.POLLIN)
+                poll.register(self._source(), select.POLLIN)
                 ready = dict(poll.poll())
                 if self._wake_reader in ready:
                     os.read(self._wake_reader, 64)
-                if self._link.reader in ready and self._worker.begun == begun:
-                    lines = self._link.read()
-                    if not lines:
-                        self._end_process(_GRACE)
-                        return
-                    self._sort(lines)
-                    self._hand_back()
+                elif self._worker.begun == begun:
+                    self._read(begun)
+
+        def _source(self) -> int:
+            """Where the pool is heard from: the link, or without one the next daemon's first sign."""
+            if self._link.reader != -1:
+                return self._link.reader
+            assert self._link.journal is not None
+            return self._link.journal.listener.fileno()
+
+        def _read(self, begun: int) -> None:
+            if self._link.reader == -1:
+                self._rejoined = True
+                self._link.rejoin(self._running())
+            elif lines := self._link.read():
+                self._sort(lines)
+                self._hand_back()
+            elif self._link.journal is None:
+                self._end_process(_GRACE)
+            else:
+                # Before it is written what runs: then nothing else can begin.
+                self._worker.halt = True
+                self._worker.waiting.clear()
+                self._link.leave(self._running())
+
+        def _running(self) -> list[Key]:
+            running = self._worker.current
+            return [] if running is None else [running]
 
     def _hand_back(self) -> None:
         """Hand back all jobs that wait; the newest first, away from the main thread's end."""

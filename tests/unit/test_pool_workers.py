@@ -16,7 +16,7 @@ from jobd.events import Capacity, Finished, Returned
 from jobd.job import Lane
 from jobd.pool import Report
 from jobd.pool.processes import OVERDUE, PAUSE, STOP, ProcessPool
-from jobd.pool.worker import DRAIN, Worker
+from jobd.pool.worker import DRAIN, SpawnedWorker
 
 
 class Program:
@@ -24,7 +24,7 @@ class Program:
 
     pid = None
 
-    def __init__(self, worker: Worker, arguments: list[str]) -> None:
+    def __init__(self, worker: SpawnedWorker, arguments: list[str]) -> None:
         self.worker = worker
         self.lane = worker.lane
         self.arguments = arguments
@@ -63,7 +63,7 @@ class Programs:
     def __init__(self) -> None:
         self.all: list[Program] = []
 
-    def spawnProcess(self, worker: Worker, program: str, arguments: list[str], env: object) -> None:
+    def spawnProcess(self, worker: SpawnedWorker, program: str, arguments: list[str], env: object) -> None:
         started = Program(worker, arguments)
         self.all.append(started)
         worker.makeConnection(started)
@@ -147,7 +147,7 @@ class Misbehaviour(SynchronousTestCase):
         self.newest().say('H 1\nD 7 1 succeeded 0.1 {"exit_code": 0}\n')
         self.reports.clear()
         self.newest().exit(0, 9)
-        self.assertEqual([(8, "lost"), (9, "returned")], self.ends())
+        self.assertEqual([(9, "returned"), (8, "lost")], self.ends())
         self.assertEqual("its worker was killed by SIGKILL", self.outcome()["error"])
         self.assertEqual(2, len(self.programs.of(Lane.CPU)))
 
