@@ -3,8 +3,12 @@
 #include <chrono>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <set>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <vector>
 
 #include <jobd/client.hpp>
@@ -94,6 +98,89 @@ int tour() {
     return 1;
 }
 
+/// What a load of tests/reliability is to do, from the environment.
+std::string wanted(const char* name) { return jobd::detail::env_or((std::string("LOAD_") + name).c_str()); }
+
+std::string finish_line(std::uint64_t id, std::uint64_t cursor, std::string_view state) {
+    return "finish " + std::to_string(id) + " " + std::to_string(cursor) + " " + std::string(state) + "\n";
+}
+
+/// A client or a stream; its first connection is the caller's to repeat.
+template <class T, class... Args>
+std::unique_ptr<T> opened(const jobd::options& options, const Args&... args) {
+    const auto until = std::chrono::steady_clock::now() + options.reconnect_for;
+    for (;;) {
+        try {
+            return std::make_unique<T>(options, args...);
+        } catch (const jobd::error& problem) {
+            if (problem.code() != jobd::errc::connection || std::chrono::steady_clock::now() > until) throw;
+            std::this_thread::sleep_for(50ms);
+        }
+    }
+}
+
+int load_submit(const jobd::options& options) {
+    const auto c = opened<jobd::client>(options);
+    c->on_finish([](const jobd::result& told) {
+        std::cout << finish_line(told.id, told.cursor, jobd::to_string(told.state)) << std::flush;
+    });
+    const int count = std::stoi(wanted("JOBS"));
+    const auto spec = [](int number) {
+        return jobd::shell("echo " + std::to_string(number) + " >> '" + wanted("WITNESS") + "'")
+            .cwd("/").group(wanted("TAG")).key(wanted("TAG") + "." + std::to_string(number));
+    };
+    std::vector<jobd::shell> half;
+    for (int i = 0; i < count / 2; ++i) half.push_back(spec(i));
+    std::vector<jobd::job> jobs = c->submit_many(half);
+    for (int i = count / 2; i < count; ++i) jobs.push_back(i % 2 ? c->submit(spec(i)) : c->post(spec(i)));
+    c->wait_all();
+    for (const auto& job : jobs) job.get();
+    return 0;
+}
+
+int load_watch(const jobd::options& options, const std::vector<std::uint64_t>& ids) {
+    std::set<std::uint64_t> left(ids.begin(), ids.end());
+    const auto all = opened<jobd::watch>(options, std::stoull(wanted("SINCE")));
+    while (!left.empty()) {
+        const auto told = all->next(60s);
+        if (!told) return 1;
+        std::cout << finish_line(told->job, told->cursor, told->state) << std::flush;
+        left.erase(told->job);
+    }
+    return 0;
+}
+
+int load_follow(const jobd::options& options, const std::vector<std::uint64_t>& ids) {
+    const auto output = opened<jobd::follow>(options, ids);
+    while (!output->ended()) {
+        const auto piece = output->next(60s);
+        if (!piece) return 1;
+        if (piece->result) {
+            std::cout << finish_line(piece->job, piece->result->cursor, jobd::to_string(piece->result->state));
+        } else {
+            std::cout << "output " << piece->job << ' ' << jobd::json(piece->data).text() << '\n';
+        }
+        std::cout << std::flush;
+    }
+    return 0;
+}
+
+/// Work through a connection that a test spoils; what is told is printed as it comes.
+int load() {
+    jobd::options options;
+    const auto seconds = [](const char* name) {
+        return std::chrono::duration_cast<jobd::milliseconds>(std::chrono::duration<double>(std::stod(wanted(name))));
+    };
+    options.timeout = seconds("TIMEOUT");
+    options.connect_timeout = std::min(options.timeout, seconds("LIVENESS") * 2);
+    options.liveness = seconds("LIVENESS");
+    options.reconnect_for = seconds("PATIENCE");
+    const std::string kind = wanted("KIND");
+    const std::vector<std::uint64_t> ids = wanted("IDS").empty() ? std::vector<std::uint64_t>() : jobd::parse_ids(wanted("IDS"));
+    if (kind == "submit") return load_submit(options);
+    return kind == "watch" ? load_watch(options, ids) : load_follow(options, ids);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -103,6 +190,7 @@ int main(int argc, char** argv) {
         if (mode == "many") return many(std::stoi(argv[2]));
         if (mode == "watch") return watch(std::stoi(argv[2]));
         if (mode == "tour") return tour();
+        if (mode == "load") return load();
         return 2;
     } catch (const jobd::error& problem) {
         std::cout << problem.code_name() << ": " << problem.text() << std::endl;

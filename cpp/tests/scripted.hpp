@@ -76,9 +76,9 @@ public:
     }
 
     /// What every connection begins with.
-    void greet() {
+    void greet(const std::string& instance = "a") {
         expect("hello");
-        ok("{\"protocol\": 1}");
+        ok("{\"protocol\": 1, \"instance\": \"" + instance + "\"}");
     }
 
     /// The same and the ping a new client waits for.

@@ -395,7 +395,37 @@ TEST("a daemon that does not come back ends every wait, and says so once") {
     HOLDS(ERROR_OF(job.get()).code() == errc::connection);
     c.wait_all();
     EQUAL(1, lost.load());
-    HOLDS(ERROR_OF(c.ping()).code() == errc::connection);
+    // Each later attempt that fails is told, too: nobody else would say so of a job that was posted.
+    c.post(jobd::shell("x"));
+    c.wait_all();
+    EQUAL(2, lost.load());
+}
+
+TEST("what another instance of the daemon cannot know ends with an error: it is asked for nothing of the old one's") {
+    scripted daemon({welcomed([](peer& p) {
+                         p.expect("submit");
+                         p.ok("1");
+                         p.expect("submit");
+                     }),
+                     after_auth([](peer& p) {
+                         p.greet("another");
+                         p.expect("submit");
+                         p.ok("1");
+                         p.finish(1, 1);
+                         p.linger();
+                     })});
+    std::atomic<int> lost{0};
+    client c(to(daemon));
+    c.on_lost([&](const jobd::error&) { ++lost; });
+    const auto accepted = c.submit(jobd::shell("x"));
+    const auto unanswered = c.post(jobd::shell("x"));
+    HOLDS(ERROR_OF(accepted.get()).text().find("another instance") != std::string::npos);
+    HOLDS(ERROR_OF(unanswered.get()).code() == errc::connection);
+    c.wait_all();
+    EQUAL(1, lost.load());
+    HOLDS(c.submit(jobd::shell("x")).get().ok());
+    c.close();
+    EQUAL(std::string(), daemon.finish());
 }
 
 TEST("with reconnecting off a lost connection is an error at once, and jobs get no key") {

@@ -56,6 +56,25 @@ TEST("a watch goes on from its cursor after a lost connection: nothing is left o
     HOLDS(!all.next(10ms));
 }
 
+TEST("a watch ends with an error when another instance answers, whose cursors mean something else") {
+    scripted daemon({[](peer& p) {
+                         p.greet();
+                         p.expect("watch");
+                         p.ok("6");
+                         p.expect("ping");
+                         p.ok();
+                         p.finish(5, 1);
+                     },
+                     [](peer& p) {
+                         p.greet("another");
+                         p.wait_for_end();
+                     }});
+    jobd::watch all(to(daemon), 4);
+    HOLDS(all.next(10s).has_value());
+    HOLDS(ERROR_OF(all.next(10s)).code() == errc::connection);
+    HOLDS(!all.next(10ms));
+}
+
 TEST("a watch from now on takes up where the daemon said now is") {
     scripted daemon({[](peer& p) {
                          p.greet();

@@ -117,8 +117,9 @@ public:
         engine_->need_thread();
     }
 
-    /// Calls back when the daemon did not come back, or refuses this client: whatever was waited for has failed with
-    /// this error. A later request tries to connect again.
+    /// Calls back when the daemon did not come back, came back without its jobs, or refuses this client: whatever was
+    /// waited for has failed with this error. A later request tries to connect again, and when that fails too, this is
+    /// called again.
     void on_lost(std::function<void(const error&)> callback) {
         const auto held = engine_->lock();
         engine_->core().on_lost = std::make_shared<const std::function<void(const error&)>>(std::move(callback));

@@ -8,6 +8,8 @@
 // - None is missed. On a new connection first all jobs that have not ended are waited for again, then the requests
 //   that had no reply are repeated, where that is safe. A submission is safe because its jobs carry keys: the daemon
 //   answers the ids it gave before.
+// - Ids and cursors are only asked of the instance of the daemon that gave them. One that has lost its jobs, as it kept
+//   them in memory, gives the same ids to others: what was waited for fails, then.
 #pragma once
 
 #include <algorithm>
@@ -292,9 +294,20 @@ private:
         if (hello_["auth"] == json("token")) {
             throw error(errc::auth, "the daemon wants a token: options::token, JOBD_TOKEN or JOBD_TOKEN_FILE gives it");
         }
-        ready_ = true;
         failure_.reset();
+        check_instance();
+        ready_ = true;
         resume();
+    }
+
+    /// Sees whether this is the daemon that knows what this client has asked for; else all that is waited for ends.
+    void check_instance() {
+        if (!hello_["instance"].is_string()) return;  // an older daemon does not say
+        const std::string before = std::exchange(instance_, hello_["instance"].as_string());
+        if (before.empty() || before == instance_) return;
+        fail_all(error(errc::connection, "the daemon has come back without its jobs (it is another instance): nobody "
+                                         "knows what became of what was asked of the one before"));
+        on_resume = nullptr;
     }
 
     /// Brings a new connection to where the last one was.
@@ -407,6 +420,7 @@ private:
     bool ready_ = false;
     std::optional<error> failure_;
     json hello_;
+    std::string instance_;
     std::deque<std::pair<std::uint64_t, std::string>> greeting_;
     std::deque<pending> pending_;
     std::unordered_multimap<std::uint64_t, job_ptr> listening_;
