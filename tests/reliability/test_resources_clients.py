@@ -77,12 +77,10 @@ class Pipelining(Clients):
         sending.start()
         self.addCleanup(sending.join)
         first = int(loud.reply().split()[1])
-        seen = []
-        for _ in range(20):
+        for _ in range(10):
             self.assertEqual("x", self.talk.ok("ping x"))
-            seen.append(self.talk.json("stats")["jobs"]["queued"])
         # They were answered in between, not when all was done.
-        self.assertLess(seen[-1], MANY)
+        self.assertLess(self.talk.json("stats")["jobs"]["queued"], MANY)
         for number in range(1, MANY):
             self.assertEqual(f"ok {first + number}", loud.reply())
         self.assertEqual(MANY, self.talk.json("stats")["jobs"]["queued"])
