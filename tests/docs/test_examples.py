@@ -18,7 +18,7 @@ from .shell import environment_for, make_programs
 EXAMPLES = ROOT / "examples"
 PATIENCE = 300
 
-BY_OTHERS = {"clients": "tests/cpp", "cpp": "tests/cpp", "pipeline": "tests/docs"}
+BY_OTHERS = {"clients": "tests/cpp", "cpp": "tests/cpp", "pipeline": "tests/docs", "systemd": "tests/docs"}
 """Folders of examples that need more than a daemon and a folder to work in, and where the tests are that run them."""
 
 
