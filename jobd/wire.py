@@ -57,7 +57,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "pause": ("NAME or nothing", "start no more jobs of this queue, or of any"),
     "resume": ("NAME or nothing", "undo `pause`"),
     "stats": ("", "what the daemon is doing"),
-    "drain": ("", "accept and start nothing more; stop once the COUNT running jobs have ended"),
+    "drain": (
+        "options",
+        "accept and start nothing more; stop once the COUNT running jobs have ended, "
+        'or at once with {"keep_running": true}: they run on, and the next daemon takes them over',
+    ),
     "hello": ("", "version, limits, who you are"),
     "auth": ("TOKEN", "prove who you are"),
     "ping": ("anything", "all requests before it have been handled"),
