@@ -612,6 +612,31 @@ TEST("a daemon that stalls ends in an error in time: in the greeting, in a reque
     HOLDS(ERROR_OF(job.get()).code() == errc::connection);
 }
 
+TEST("a request that is swallowed is sent again on another connection, also while the client's thread sleeps") {
+    scripted daemon({welcomed([](peer& p) {
+                         p.expect("submit");
+                         p.ok("1");
+                         p.finish(1, 1);
+                         p.expect("stats");
+                         p.wait_for_end();
+                     }),
+                     again([](peer& p) {
+                         p.expect("stats");
+                         p.ok("{}");
+                         p.linger();
+                     })});
+    jobd::options options = to(daemon);
+    options.liveness = 300ms;
+    client c(options);
+    c.on_finish([](const jobd::result&) {});
+    c.post(jobd::shell("x"));
+    c.wait_all();
+    std::this_thread::sleep_for(2 * options.liveness);  // the thread has had its one look
+    EQUAL(std::string("{}"), c.request("stats", 20s, true));
+    c.close();
+    EQUAL(std::string(), daemon.finish());
+}
+
 TEST("nobody there is an error CONNECTION that says where") {
     unsigned port = 0;
     {

@@ -117,7 +117,8 @@ public:
             if (polling_ && core_.needs_connection()) wake();
             return;
         }
-        if (!urgent || !link_.try_flush()) wake();
+        // The leader must not sleep past the time at which a silent daemon counts as lost.
+        if (!urgent || !link_.try_flush() || link_.wake_at() < asleep_until_) wake();
     }
 
     /// Lets everybody look again at what they wait for, the leader too.
@@ -159,10 +160,10 @@ private:
             entries[1].fd = link_.handle();
             entries[1].events = static_cast<short>(link_.wants_write() ? POLLIN | POLLOUT : POLLIN);
             const std::size_t count = link_.handle() == no_socket ? 1 : 2;
-            const time_point wake_at = std::min(until, link_.wake_at());
+            asleep_until_ = std::min(until, link_.wake_at());
             polling_ = true;
             held.unlock();
-            wait_for_any(entries, count, wake_at);
+            wait_for_any(entries, count, asleep_until_);
             held.lock();
             polling_ = false;
             if (std::exchange(woken_, false)) waker_.drain();
@@ -217,6 +218,7 @@ private:
     waker waker_;
     std::thread thread_;
     std::thread::id runner_;
+    time_point asleep_until_{};
     bool driving_ = false;
     bool polling_ = false;
     bool woken_ = false;

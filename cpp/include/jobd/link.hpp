@@ -49,8 +49,10 @@ public:
             case phase::open: break;
         }
         const bool watching = core_.owes_reply() || core_.is_listening() || core_.is_following();
-        const time silence = watching ? quiet_since_ + options_.liveness : time::max();
-        return core_.is_ready() ? silence : std::min(silence, give_up_at_);
+        const time silence = quiet_since_ + options_.liveness;
+        if (!core_.is_ready()) return watching ? std::min(silence, give_up_at_) : give_up_at_;
+        // With nothing owed one look more: then a request that follows soon needs to wake nobody.
+        return watching || silence > clock::now() ? silence : time::max();
     }
 
     /// Before waiting: begins to connect if it is time to, sends what there is. The lock is open while a name is looked up.
@@ -84,6 +86,7 @@ public:
         } catch (const std::exception&) {
             return false;  // whoever reads next sees why
         }
+        note_owed();
         return !wants_write();
     }
 
@@ -168,11 +171,17 @@ private:
         }
     }
 
-    void check_liveness() {
+    /// The time a reply may take begins when it is owed.
+    bool note_owed() {
         const bool owes = core_.owes_reply();
-        const time now = clock::now();
-        if (owes && !owed_) quiet_since_ = now;
+        if (owes && !owed_) quiet_since_ = clock::now();
         owed_ = owes;
+        return owes;
+    }
+
+    void check_liveness() {
+        const bool owes = note_owed();
+        const time now = clock::now();
         if (!core_.is_ready()) check_patience();
         if (now < quiet_since_ + options_.liveness) return;
         if (owes) throw error(errc::connection, "the daemon at " + where_.url() + " has stopped answering");
