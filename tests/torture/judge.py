@@ -43,6 +43,15 @@ CAUSES = {
 }
 FAILED_AGAIN, HANDED_BACK = "it failed and had attempts left", "an orderly stop handed it back"
 
+AFTERMATH = 10_000_000_000
+"""
+Nanoseconds after a worker's death in which an attempt may be lost by it that was never seen to begin: until all that it
+may have left is gone, nobody can tell its attempts from those that were begun on disk since.
+"""
+
+STARTING = 1_000_000_000
+"""Nanoseconds that a command whose worker has just died may take until it tells that it has begun."""
+
 MOST = 20
 """Problems of one kind that are told in full."""
 
@@ -308,10 +317,10 @@ class Judge:
             return None
         if later.attempt > earlier.attempt:
             failed = any(end.status for end in self.ends[name, earlier.attempt])
-            return FAILED_AGAIN if failed else self._striking(name, earlier.at, later.at)
+            return FAILED_AGAIN if failed else self._striking(name, earlier.at - STARTING, later.at)
         if self._stopped(earlier.at, later.at):
             return HANDED_BACK
-        return None if knows else self._striking(name, earlier.at, later.at)
+        return None if knows else self._striking(name, earlier.at - STARTING, later.at)
 
     def _striking(self, name: str, since: int, until: int) -> str | None:
         """The fault by which an attempt may have been lost."""
@@ -354,7 +363,7 @@ class Judge:
             self._problem("not cancelled", f"{event}, and its cancel was acknowledged")
         if event.state == "lost":
             began = [start.at for start in self.executions.get(job.label, ()) if start.attempt == attempt]
-            since = max(began, default=sent.at)
+            since = max(began) - STARTING if began else sent.at - AFTERMATH
             if not self._striking(job.label, since, self.heard.get(job.id, since)):
                 self._problem("lost without a cause", f"{event} of {sent}")
             return

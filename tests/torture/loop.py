@@ -314,8 +314,15 @@ class Loop:
         elif death.how == "machine":
             processes.kill_machine(self._mark)
             daemon.wait()
+        elif death.how == "keep":
+            with self._connect() as talk:
+                talk.ok('drain {"keep_running": true}')
+            self._ended(0)
         else:
-            self._end(signal.SIGTERM if death.how == "stop" else signal.SIGKILL)
+            number = signal.SIGTERM if death.how == "stop" else signal.SIGKILL
+            daemon.send_signal(number)
+            # twistd stops in good order and then dies of the signal that it was stopped by.
+            self._ended(-number)
         self._died = now()
         self._note({"drain": "stop", "point": "kill"}.get(death.how, death.how), began)
 
@@ -333,12 +340,10 @@ class Loop:
             self._say("  it did not come to its point")
             self.missed += 1
 
-    def _end(self, number: signal.Signals) -> None:
+    def _ended(self, expected: int) -> None:
         assert self._daemon is not None
-        self._daemon.send_signal(number)
         status = self._daemon.wait(PATIENCE)
-        # twistd stops in good order and then dies of the signal that it was stopped by.
-        if status not in (0, -number):
+        if status != expected:
             raise Trouble(f"the daemon ended with {status}, see {self._folder / 'daemon.log'}")
 
     # The end.

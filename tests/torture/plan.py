@@ -26,8 +26,8 @@ class Point(NamedTuple):
 class Death(NamedTuple):
     """
     @ivar how: C{point}: by itself, at a point; C{kill}: C{kill -9} from outside; C{drain}: by itself at a point after a
-        TERM; C{stop}: in good order after a TERM; C{keep}: the same, and what runs is to run on; C{machine}:
-        together with its workers and their jobs.
+        TERM; C{stop}: in good order after a TERM; C{keep}: in good order by C{drain}, and what runs is to run on;
+        C{machine}: together with its workers and their jobs.
     """
 
     how: str
@@ -77,7 +77,7 @@ WHEN_STOPPING = {"stopping": 1, "handed back": 10, "store closing": 1}
 LONG = 2.5
 """Seconds: longer than any job that ends by itself."""
 
-HOWS = ("kill", "kill", "machine", "stop")
+HOWS = ("kill", "kill", "machine", "stop", "keep")
 HURTS = ("", "", "", "", "runner", "call", "io", "pause")
 BEREFT = ("", "", "", "", "", "runner", "call", "io")
 

@@ -61,6 +61,7 @@ class Submitter:
         self.running: dict[int, Job] = {}
         self._heard: set[int] = set()
         self._cancels: dict[int, float] = {}
+        self._refusing = False
 
     def run(self) -> None:
         """Until the loop has said stop and everything that was acknowledged has ended."""
@@ -85,6 +86,7 @@ class Submitter:
         return self._orders.stopping and not (self.pending or self.again or self.running)
 
     def _connected(self) -> None:
+        self._refusing = False
         again, self.again = self.again, []
         for batch in again:
             self._submit(batch)
@@ -128,7 +130,7 @@ class Submitter:
         for job_id in due:
             del self._cancels[job_id]
             self._request(("cancel", [], [job_id]), f"cancel {job_id}")
-        while not self._orders.stopping:
+        while not (self._orders.stopping or self._refusing):
             under_way = [*self.running.values(), *(job for _, batch, _ in self.pending for job in batch)]
             room = WINDOW - len(under_way)
             if room < BATCH:
@@ -175,8 +177,9 @@ class Submitter:
             self._book.note(Refused(job.name, code, now()))
         if code not in ("DRAINING", "FULL"):
             sys.exit(f"a submission was refused: {text}")
+        # The next daemon will take it.
+        self._refusing = True
         if batch[0].keyed:
-            # The next daemon will take it.
             self.again.append(batch)
 
     def _not_there(self, ids: list[int]) -> None:

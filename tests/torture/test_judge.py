@@ -11,7 +11,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.torture import records
-from tests.torture.judge import Event, Evidence, Kept, Verdict, judge, load
+from tests.torture.judge import AFTERMATH, STARTING, Event, Evidence, Kept, Verdict, judge, load
 from tests.torture.mix import KINDS
 from tests.torture.records import (
     Acked,
@@ -27,8 +27,6 @@ from tests.torture.records import (
     Unknown,
     Witnessed,
 )
-
-SECOND = 1_000_000_000
 
 
 def told(cursor: int, job_id: int, state: str, at: int = 900, **outcome: Any) -> Told:
@@ -191,7 +189,12 @@ class Executed(JudgeTestCase):
         for kind in ("runner", "machine"):
             self.assertKept(self.twice(first, second, Fault(kind, 40, 45)))
         self.assertKept(self.twice(first, second, Fault("runner", 20, 31)))
-        for fault in (Fault("kill", 40, 45), Fault("call", 40, 45), Fault("runner", 70, 80), Fault("runner", 10, 20)):
+        for fault in (
+            Fault("kill", 40, 45),
+            Fault("call", 40, 45),
+            Fault("runner", 70, 80),
+            Fault("runner", 10 - STARTING, 20 - STARTING),
+        ):
             self.assertBroken("run again", self.twice(first, second, fault))
 
     def test_handed_back(self) -> None:
@@ -250,13 +253,15 @@ class Ended(JudgeTestCase):
         """Lost is an attempt whose worker or machine died while it ran."""
         evidence = attrs.evolve(ended(one_job(), "lost", 1), witnessed=ran("0-1", 7, 1, 30))
         self.assertKept(attrs.evolve(evidence, faults=[Fault("runner", 40, 45)]))
-        for fault in (Fault("kill", 40, 45), Fault("runner", 20, 25), Fault("io", 40, 45)):
+        for fault in (Fault("kill", 40, 45), Fault("runner", 20 - STARTING, 25 - STARTING), Fault("io", 40, 45)):
             self.assertBroken("lost without a cause", attrs.evolve(evidence, faults=[fault]))
 
     def test_lost_before_it_began(self) -> None:
         """An attempt that is lost need not have begun."""
-        evidence = attrs.evolve(ended(one_job(), "lost", 1), witnessed=[], faults=[Fault("runner", 22, 25)])
+        evidence = attrs.evolve(ended(one_job(), "lost", 1), witnessed=[], faults=[Fault("runner", 0, 0)])
         self.assertKept(evidence)
+        earlier = attrs.evolve(evidence, faults=[Fault("runner", -AFTERMATH, -AFTERMATH)])
+        self.assertBroken("lost without a cause", earlier)
 
 
 class Alive(JudgeTestCase):
@@ -300,7 +305,7 @@ class Files(SynchronousTestCase):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             evidence = one_job()
-            evidence.faults.append(Fault("kill", 3, SECOND))
+            evidence.faults.append(Fault("kill", 3, 10**9))
             evidence.looks.append(Look(5, 30, 7, 1))
             book = evidence.clients["client-0"]
             book += [Refused("0-2", "FULL", 1), Unknown("0-3", 2), Cancelled(9, 3)]
