@@ -60,8 +60,7 @@ class Log:
             self._next = self._fold + (pages if left else 0)
         self._until = self._look_every - 1
 
-    @staticmethod
-    def begin_anew(database: sqlite3.Connection) -> None:
+    def begin_anew(self, database: sqlite3.Connection) -> None:
         """
         Fold all of it back and empty it, if nobody else reads the database.
 
@@ -69,8 +68,7 @@ class Log:
         """
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
-    @staticmethod
-    def fold(database: sqlite3.Connection) -> tuple[int, int]:
+    def fold(self, database: sqlite3.Connection) -> tuple[int, int]:
         """
         Fold back what no reader needs any more, waiting for nobody. What was folded is synced first.
 

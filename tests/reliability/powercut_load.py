@@ -86,28 +86,47 @@ def found_in(path: Path, synced: bool = True) -> Contents:
 
 class Load:
     """
-    @ivar states: what the store had to hold after so many batches.
-    @ivar perhaps: what it holds if the batch that it refused last is there all the same.
+    @ivar states: what the store had to hold after so many batches, if they are remembered.
+    @ivar again: does what was refused once more.
+    @ivar model: has what was told to be safe.
     """
 
-    def __init__(self, seed: int, store: SqliteStore, note: Callable[[Given | Told], None]) -> None:
+    def __init__(
+        self, seed: int, store: SqliteStore, note: Callable[[Given | Told], None], remember: bool = True
+    ) -> None:
         self._rng = random.Random(seed)
         self._store = store
         self._note = note
-        self._model = MemoryStore()
+        self.model = MemoryStore()
         self._scheduler = Scheduler()
         self._scheduler.restore(store.open(), Now(0.0, WALL))
         self._seconds = 0.0
         self._keys = 0
         self._running: list[Start] = []
         self._gathered: list[Any] = []
-        self.states: list[Contents] = [self._contents()]
-        self.perhaps: Contents | None = None
+        self.states: list[Contents] = []
+        self._kept = 0
+        self._remember = remember
+        self._refused: Callable[[MemoryStore], None] = lambda model: None
+        self.again: Callable[[], Exception | None] = self.keep
         note(Told(0))
+        self._one_more()
         self._happen(Capacity(4, 2))
 
-    def _contents(self) -> Contents:
-        return contents(self._model.open(), self._model)
+    def state(self) -> Contents:
+        """What the store has to hold now."""
+        return contents(self.model.open(), self.model)
+
+    def perhaps(self) -> Contents:
+        """What it holds if what it refused last is there all the same."""
+        other = copy.deepcopy(self.model)
+        self._refused(other)
+        return contents(other.open(), other)
+
+    def _one_more(self) -> None:
+        self._kept += 1
+        if self._remember:
+            self.states.append(self.state())
 
     def _happen(self, event: Event) -> None:
         self._gathered += self._scheduler.handle(event, Now(self._seconds, WALL + self._seconds))
@@ -121,28 +140,27 @@ class Load:
 
     def keep(self) -> Exception | None:
         """Give the store what has gathered. When that is refused it stays, to be given again."""
+        self.again = self.keep
         kept = [action for action in self._gathered if type(action) in KEPT]
         if not kept:
             return None
-        self._note(Given(len(self.states)))
+        self._note(Given(self._kept))
         answered = threading.Event()
         told: list[Exception | None] = []
 
         def done(problem: Exception | None) -> None:
             told.append(problem)
             if problem is None:
-                self._note(Told(len(self.states)))
+                self._note(Told(self._kept))
             answered.set()
 
         self._store.commit(kept, done)
         assert answered.wait(PATIENCE)
         if told[0] is not None:
-            other = copy.deepcopy(self._model)
-            other.commit(kept, lambda problem: None)
-            self.perhaps = contents(other.open(), other)
+            self._refused = lambda model: model.commit(kept, lambda problem: None)
             return told[0]
-        self._model.commit(kept, lambda problem: None)
-        self.states.append(self._contents())
+        self.model.commit(kept, lambda problem: None)
+        self._one_more()
         self._running += [action for action in self._gathered if isinstance(action, Start)]
         self._gathered = []
         return None
@@ -185,23 +203,22 @@ class Load:
 
     def prune(self, keep: int) -> Exception | None:
         """Forget old jobs, as a batch of its own."""
-        self._note(Given(len(self.states)))
+        self.again = lambda: self.prune(keep)
+        self._note(Given(self._kept))
         answered = threading.Event()
         told: list[list[Pruned] | Exception] = []
 
         def done(gone: list[Pruned] | Exception) -> None:
             told.append(gone)
             if not isinstance(gone, Exception):
-                self._note(Told(len(self.states)))
+                self._note(Told(self._kept))
             answered.set()
 
         self._store.prune(keep, 0.0, done)
         assert answered.wait(PATIENCE)
         if isinstance(told[0], Exception):
-            other = copy.deepcopy(self._model)
-            other.prune(keep, 0.0, lambda gone: None)
-            self.perhaps = contents(other.open(), other)
+            self._refused = lambda model: model.prune(keep, 0.0, lambda gone: None)
             return told[0]
-        self._model.prune(keep, 0.0, lambda gone: None)
-        self.states.append(self._contents())
+        self.model.prune(keep, 0.0, lambda gone: None)
+        self._one_more()
         return None

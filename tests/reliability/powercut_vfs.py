@@ -7,6 +7,7 @@ Python. L{Database} stands for the C{sqlite3.Connection} that the store asks for
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +34,7 @@ TEXTS = {
 _names = map("recorded-{}".format, itertools.count())
 
 
-def no_room() -> apsw.Error:
+def no_room(kind: str) -> apsw.Error:
     """What SQLite's own layer makes of C{ENOSPC}, and of a write that was cut short."""
     return apsw.FullError("no room")
 
@@ -62,7 +63,7 @@ class Nth:
     @ivar seen: how many of them there were.
     """
 
-    def __init__(self, kind: str, nth: int, problem: apsw.Error, lasting: bool = False) -> None:
+    def __init__(self, kind: str, nth: int, problem: Callable[[str], apsw.Error], lasting: bool = False) -> None:
         self._kind, self._nth, self._problem, self._lasting = kind, nth, problem, lasting
         self.seen = 0
         self.over = False
@@ -71,7 +72,8 @@ class Nth:
         if kind != self._kind or self.over:
             return None
         self.seen += 1
-        return self._problem if self.seen == self._nth or (self._lasting and self.seen > self._nth) else None
+        hit = self.seen == self._nth or (self._lasting and self.seen > self._nth)
+        return self._problem(kind) if hit else None
 
 
 class Recorder:
@@ -189,7 +191,9 @@ class Database:
         return self._connection.in_transaction
 
     def close(self) -> None:
-        self._connection.close(True)
+        # SQLite says nothing of what fails here, and nor does Python's own module.
+        with contextlib.suppress(apsw.Error):
+            self._connection.close(True)
 
 
 class _translated:

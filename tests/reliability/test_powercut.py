@@ -15,7 +15,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from jobd.errors import StoreError
-from jobd.store import log, promised, sqlite
+from jobd.store import folders, log, promised, sqlite
 from jobd.store.sqlite import SqliteStore
 from tests.reliability.powercut import WAYS, Disk, Event, Given, Open, Sync, SyncFolder, Told, Way, Write
 from tests.reliability.powercut_load import Contents, Load, ask, contents, found_in, straight
@@ -49,7 +49,7 @@ class Recording(SynchronousTestCase):
     def recorded(self) -> Iterator[None]:
         """What the store does to files by itself is recorded, too."""
         events = self.recorder.events
-        begin, note, folders = promised.Promised.begin, promised.Promised.note, promised.sync_folders
+        begin, note, real = promised.Promised.begin, promised.Promised.note, folders.sync_folders
 
         def begun(file: promised.Promised, promise: promised.Promise) -> None:
             begin(file, promise)
@@ -66,7 +66,7 @@ class Recording(SynchronousTestCase):
         self.patch(promised.Promised, "note", noted)
         yield
         for module in (sqlite, promised):
-            self.patch(module, "sync_folders", folders)
+            self.patch(module, "sync_folders", real)
         self.patch(promised.Promised, "begin", begin)
         self.patch(promised.Promised, "note", note)
 
@@ -228,7 +228,7 @@ class Lives(Recording):
             with self.recorded():
                 store = SqliteStore(home / NAME, True, straight, self.recorder.connect)
                 load = Load(seed, store, self.recorder.events.append)
-                self.recorder.fault = Nth("sync", nth, failed("sync"))
+                self.recorder.fault = Nth("sync", nth, failed)
                 problem = None
                 while problem is None:
                     problem = load.batch()
