@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TypeAlias
 
-from benchmarks.contender import timed, times
+from benchmarks.contender import Contender, Measure, samples, timed, times
 from benchmarks.figures import Floor
 
 PAGES = bytes(3 * 4096)
@@ -124,6 +124,23 @@ def _spawn() -> Iterator[Step | None]:
 
     yield step
 
+
+@contextmanager
+def _two_syncs() -> Iterator[Measure]:
+    with _fsync() as step:
+
+        def measure(jobs: int) -> list[float | None]:
+            return [None, *times(timed(lambda number: (step(number), step(number)), samples(jobs)))]
+
+        yield measure
+
+
+TWO_SYNCS = Contender(
+    "two fsyncs",
+    "the disk alone, twice a small commit appended and synced: what a job costs at least that is on disk before it is "
+    "acknowledged and again before its end is told",
+    _two_syncs,
+)
 
 _FLOORS: tuple[tuple[str, str, Callable[[], AbstractContextManager[Step | None]]], ...] = (
     ("pipe", "a byte to another process over a pipe, and one back over another", _pipe),

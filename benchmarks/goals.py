@@ -62,15 +62,12 @@ def over(first: Figure, second: Figure) -> Figure:
 
 def _durable_without_the_disk(report: Report) -> float | None:
     """The durable latency less the disk's own two syncs, over a ProcessPoolExecutor's."""
-    table, floor = report.table("calls-durable"), report.floor("fsync")
-    mine = ours("calls-durable", "p50")(report)
-    if table is None or floor is None or mine is None:
+    table = report.table("calls-durable")
+    if table is None:
         return None
-    for peer in table.peers:
-        theirs = peer.median(table.place("p50"))
-        if peer.name == _EXECUTOR and theirs:
-            return (mine - 2 * floor.p50) / theirs
-    return None
+    p50s = {side.name: side.median(table.place("p50")) for side in (table.ours, *table.peers)}
+    mine, disk, theirs = p50s[table.ours.name], p50s.get("two fsyncs"), p50s.get(_EXECUTOR)
+    return (mine - disk) / theirs if mine is not None and disk is not None and theirs else None
 
 
 _EXECUTOR = "ProcessPoolExecutor"

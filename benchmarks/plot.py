@@ -78,18 +78,20 @@ def draw(report: Report, folder: Path) -> list[Path]:
 
 
 def bars(report: Report, chart: Chart) -> list[Bar]:
-    """The sides of a chart, the one with the highest figure first."""
+    """The sides of a chart, the best first."""
     found: dict[str, Bar] = {}
+    sign = 1
     for work, ours in chart.works:
         table = report.table(work)
         if table is None:
             continue
         place = table.place(chart.metric)
+        sign = -1 if table.metrics[place].more_is_better else 1
         for name, figures, mine in _sides(table, ours, place):
             if figures and min(figures) > 0:
                 middle = sorted(figures)[len(figures) // 2]
                 found.setdefault(name, Bar(name, middle, min(figures), max(figures), mine))
-    return sorted(found.values(), key=lambda bar: -bar.value)
+    return sorted(found.values(), key=lambda bar: sign * bar.value)
 
 
 def _sides(table: Table, ours: str, place: int) -> list[tuple[str, list[float], bool]]:
@@ -123,6 +125,8 @@ def svg(title: str, found: Sequence[Bar]) -> str:
         parts.append(f'<text class="axis" x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{10**power:,g}</text>')
     for row, bar in enumerate(found):
         parts += _bar(bar, _TOP + row * _STEP, across)
+    note = "median of the rounds, the thin line from the lowest to the highest; logarithmic"
+    parts.append(f'<text class="axis" x="{_WIDTH - 12}" y="24" text-anchor="end">{note}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 

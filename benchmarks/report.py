@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from benchmarks.contender import RATE
 from benchmarks.figures import Floor, Machine, Report, Side, Table, median
 from benchmarks.goals import GOALS, Goal
 
 _MIB = 1 << 20
 _HEAD = "side"
+_STAGES = (
+    "µs of processor time for each job, many at once, by the system's account of each of our processes; beside them "
+    "the p50, on the clock, of the step that this part cannot do without. A commit with its sync is shared by a batch."
+)
 
 Grid = Sequence[Sequence[str]]
 """Rows of cells; the first row is the head, the first column holds names."""
@@ -35,10 +40,13 @@ def markdown(report: Report) -> str:
     if report.quick:
         parts.append("**A quick run: that it works is all these figures say.**")
     reached = _goals(report)
-    if len(reached) > 1:
+    if len(reached) > 1 and not report.quick:
         parts += ["### Goals", pipes(reached)]
     if report.floors:
         parts += ["### The machine itself", "In µs, of a thousand each.", pipes(_floors(report.floors))]
+    stages = _stages(report)
+    if stages:
+        parts += ["### Where a job's microseconds go", _STAGES, pipes(stages)]
     for table in report.tables:
         rows = [(*row, _words(side)) for row, side in zip(_grid(table)[1:], (table.ours, *table.peers), strict=True)]
         grid = [(*_grid(table)[0], "what it promises, and what not"), *rows]
@@ -100,7 +108,8 @@ def figure(value: float | None) -> str:
 
 
 def _what(table: Table) -> str:
-    return f"{table.what}; {table.ours.jobs:,} {table.counted} a round, {len(table.ours.rounds)} rounds"
+    rounds = len(table.ours.rounds)
+    return f"{table.what}; {table.ours.jobs:,} {table.counted}, {'once' if rounds == 1 else f'{rounds} rounds'}"
 
 
 def _words(side: Side) -> str:
@@ -139,6 +148,26 @@ def _spread(ratios: Sequence[float]) -> str:
 def _floors(floors: Sequence[Floor]) -> list[tuple[str, ...]]:
     rows = [(floor.name, f"{floor.p50:,.1f}", f"{floor.p99:,.1f}", floor.what) for floor in floors]
     return [("step", "p50", "p99", "what was done"), *rows]
+
+
+def _stages(report: Report) -> list[tuple[str, ...]]:
+    """The parts of jobd on a job's way, each with what the machine takes for the step it cannot do without."""
+    table = report.table("stages")
+    if table is None:
+        return []
+
+    def floor(name: str) -> str:
+        found = report.floor(name)
+        return f"{name} {figure(found.p50)}" if found else ""
+
+    steps = {"client": floor("unix"), "store": floor("fsync"), "workers": f"{floor('pipe')}; {floor('spawn')}"}
+    sides = (table.ours, *table.peers)
+    rows = [
+        (metric.name, *(figure(side.median(place)) for side in sides), steps.get(metric.name, ""))
+        for place, metric in enumerate(table.metrics)
+        if metric.name != RATE.name
+    ]
+    return [("part", *(side.name for side in sides), "the machine's own step"), *rows]
 
 
 def _goals(report: Report) -> list[tuple[str, ...]]:

@@ -9,6 +9,7 @@ import attrs
 
 from benchmarks import compiled, idle, mix, ours, output, proc, scale, stages
 from benchmarks.contender import RATE_AND_TIMES, TIMES, Work
+from benchmarks.floors import TWO_SYNCS
 from benchmarks.peers.beanstalkd import ACCEPTING, BEANSTALKD
 from benchmarks.peers.celery import CELERY
 from benchmarks.peers.dask import DASK
@@ -41,7 +42,7 @@ def _not_on_windows() -> str:
 
 
 WORKS = (
-    Work("calls-durable", _CALLS, RATE_AND_TIMES, 60_000, 400, ours.calls("commit"), _EVERYBODY),
+    Work("calls-durable", _CALLS, RATE_AND_TIMES, 60_000, 400, ours.calls("commit"), (*_EVERYBODY, TWO_SYNCS)),
     Work("calls-memory", _CALLS, RATE_AND_TIMES, 60_000, 400, ours.calls("memory"), (POOL, EXECUTOR, LOKY, GEARMAN)),
     _map("map-durable", "commit", 1),
     _map("map-memory", "memory", 1),
@@ -143,12 +144,12 @@ WORKS = (
     ),
     Work(
         "stages",
-        f"{_CALLS}; processor time",
+        "jobs that do nothing; processor time",
         stages.STAGES,
         60_000,
         400,
         stages.DURABLE,
-        (stages.MEMORY,),
+        (stages.MEMORY, stages.COMMANDS),
         proc.lacking,
     ),
 )
