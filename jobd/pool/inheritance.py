@@ -28,6 +28,9 @@ from jobd.worker.sweep import MARK
 
 Outcome = dict[str, Any]
 
+SWEEP_TRIES, SWEEP_PAUSE = 20, 0.5
+"""How often, and with which pause in seconds, the program that ends what is left is tried to be started."""
+
 RETRY = 0.2
 """Seconds until a worker that cannot be reached is tried again: it is on its way to its end, or too busy."""
 
@@ -185,10 +188,19 @@ class Inheritance:
         names = names - {""}
         self._sweeps += 1
         if sys.platform == "linux" and names:
-            program = [sys.executable, "-m", "jobd.worker.sweep", *sorted(names)]
-            self._reactor.spawnProcess(_Sweep(swept), sys.executable, program, env=os.environ)
+            self._start_sweep([sys.executable, "-m", "jobd.worker.sweep", *sorted(names)], swept, SWEEP_TRIES)
         else:
             swept(True)
+
+    def _start_sweep(self, program: list[str], swept: Callable[[bool], None], tries: int) -> None:
+        try:
+            self._reactor.spawnProcess(_Sweep(swept), sys.executable, program, env=os.environ)
+        except OSError:
+            # The system has no room for one more process.
+            if tries:
+                self._clock.callLater(SWEEP_PAUSE, self._start_sweep, program, swept, tries - 1)
+            else:
+                swept(False)
 
 
 class _Only(Factory):

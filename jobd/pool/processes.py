@@ -22,6 +22,7 @@ from jobd.pool.depth import CALL, MOST_CALLS, Depth
 from jobd.pool.gate import PATIENCE, Gate
 from jobd.pool.inheritance import Inheritance
 from jobd.pool.journals import Found, Journals
+from jobd.pool.shortage import Shortage
 from jobd.pool.worker import Attempt, SpawnedWorker, Worker
 from jobd.worker.output import claim_output, discard_scratch
 
@@ -35,6 +36,9 @@ OVERDUE = 2.0
 
 PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before a worker is started anew that died before it was ready: the first time, and at most."""
+
+COMPLAIN = 60.0
+"""Seconds between two lines in the log that the system has no room."""
 
 STOP = 30.0
 """Seconds for the workers to end everything when the daemon stops; then they are killed."""
@@ -69,6 +73,8 @@ class ProcessPool:
         self._waiting: dict[Lane, list[Start]] = {lane: [] for lane in Lane}
         self._touched: set[Worker] = set()
         self._pauses = dict.fromkeys(Lane, PAUSE)
+        self._shortages = {lane: Shortage() for lane in Lane}
+        self._complained = float("-inf")
         self._depth = Depth(MOST_CALLS, CALL)
         self._gate = Gate(cpus)
         self._patience: Timer | None = None
@@ -96,15 +102,42 @@ class ProcessPool:
         self._report_capacity()
 
     def _spawn(self, lane: Lane) -> None:
+        try:
+            worker = self._begin(lane)
+        except OSError as problem:
+            self._complain(f"a worker cannot be started: {problem}")
+            self._spawn_later(lane)
+            return
+        self._workers[lane].append(worker)
+        self._give_waiting(lane)
+
+    def _begin(self, lane: Lane) -> SpawnedWorker:
         name, arguments, marks = self._inheritance.bequeath(lane)
         worker = SpawnedWorker(lane, name, self._clock, self)
-        self._workers[lane].append(worker)
-        waiting, self._waiting[lane] = self._waiting[lane], []
         program = [sys.executable, "-m", PROGRAMS[lane], "--output", self._output, *arguments]
-        self._reactor.spawnProcess(worker, sys.executable, program, env={**self._environment, **marks})
+        try:
+            self._reactor.spawnProcess(worker, sys.executable, program, env={**self._environment, **marks})
+        except OSError:
+            self._inheritance.forget([name] if name else [])
+            raise
+        return worker
+
+    def _spawn_later(self, lane: Lane) -> None:
+        """What is started meanwhile waits for it."""
+        self._after(self._pauses[lane], self._spawn, lane)
+        self._pauses[lane] = min(LONGEST_PAUSE, 2 * self._pauses[lane])
+
+    def _give_waiting(self, lane: Lane) -> None:
+        waiting, self._waiting[lane] = self._waiting[lane], []
         for start in waiting:
             self._give(start)
         self.flush()
+
+    def _complain(self, reason: str) -> None:
+        """One line a minute: what cannot be done now is tried again and again."""
+        if self._clock.seconds() - self._complained >= COMPLAIN:
+            self._complained = self._clock.seconds()
+            self.log.warn("{reason}; it is tried again", reason=reason)
 
     # What is asked of it.
 
@@ -115,7 +148,7 @@ class ProcessPool:
             self._wait_at_gate()
 
     def _give(self, start: Start) -> None:
-        worker = self._choose(start.lane)
+        worker = None if self._shortages[start.lane].lasts else self._choose(start.lane)
         if worker is None:
             self._waiting[start.lane].append(start)
             return
@@ -182,6 +215,8 @@ class ProcessPool:
             back = [start for start in starts if which(start)]
             self._waiting[lane] = [start for start in starts if start not in back]
             for start in back:
+                for entering in self._gate.leave((start.job_id, start.attempt)):
+                    self._give(entering)
                 self._report(Returned(start.job_id, start.attempt))
 
     def _after(self, delay: float, function: Callable[..., object], *args: Any) -> Timer:
@@ -260,6 +295,7 @@ class ProcessPool:
         if not worker.inflight and not isinstance(worker, AdoptedWorker):
             worker.slow = worker.closing = False
         self._report(Finished(*attempt, state, outcome))
+        self._shortages[worker.lane].worked()
         if worker.lane is Lane.CPU:
             changed = self._depth.ended(wall)
         else:
@@ -290,6 +326,21 @@ class ProcessPool:
             worker.slow = True
             self._report(Long(*next(iter(worker.inflight))))
         self._report(Returned(*attempt))
+
+    def crowded_out(self, worker: Worker, start: Start, reason: str) -> None:
+        if self._stopping:
+            self.returned(worker, start)
+            return
+        # It keeps its place, and nothing else is tried before it.
+        self._waiting[worker.lane].append(start)
+        shortage = self._shortages[worker.lane]
+        if not shortage.lasts:
+            self._complain(f"job {start.job_id} cannot be started: {reason}")
+            self._after(shortage.begin(), self._try_again, worker.lane)
+
+    def _try_again(self, lane: Lane) -> None:
+        self._shortages[lane].over()
+        self._give_waiting(lane)
 
     def gone(self, worker: Worker) -> None:
         self._touched.discard(worker)
@@ -338,9 +389,7 @@ class ProcessPool:
             self._pauses[lane] = PAUSE
             self._spawn(lane)
         else:
-            # What is started meanwhile waits for it.
-            self._after(self._pauses[lane], self._spawn, lane)
-            self._pauses[lane] = min(LONGEST_PAUSE, 2 * self._pauses[lane])
+            self._spawn_later(lane)
 
     def _lost_outcome(self, worker: SpawnedWorker) -> dict[str, Any]:
         outcome: dict[str, Any] = {"error": f"its worker {worker.status or 'ended'}"}
@@ -403,4 +452,5 @@ class ProcessPool:
             "workers": {lane.name.lower(): [worker.pid for worker in group] for lane, group in self._workers.items()},
             "depth": self._depth.value,
             "ahead": self._gate.depth.value,
+            "waiting": sum(map(len, self._waiting.values())),
         }

@@ -35,6 +35,9 @@ class Owner(Protocol):
     def returned(self, worker: Worker, start: Start) -> None:
         """An attempt it was given was not begun."""
 
+    def crowded_out(self, worker: Worker, start: Start, reason: str) -> None:
+        """An attempt it was given was not begun, as the system has no room for it now."""
+
     def progressed(self, job_id: int, attempt: int, json: bytes) -> None:
         """What an attempt says of its progress."""
 
@@ -152,6 +155,11 @@ class Worker:
             start = self.claim((int(job_id), int(attempt)))
             if start is not None:
                 self._owner.returned(self, start)
+        elif kind == b"F ":
+            _, job_id, attempt, reason = line.split(b" ", 3)
+            start = self.claim((int(job_id), int(attempt)))
+            if start is not None:
+                self._owner.crowded_out(self, start, reason.decode("utf-8", "replace"))
         elif kind == b"U ":
             _, _, _, user, system, max_rss = line.split(b" ")
             self.used = {"user": float(user), "sys": float(system), "max_rss": int(max_rss)}

@@ -32,12 +32,12 @@ import msgspec
 
 from jobd.worker import current, startup
 from jobd.worker.current import Report
-from jobd.worker.link import Link
+from jobd.worker.link import Link, no_room
 from jobd.worker.modules import Modules
 from jobd.worker.outcome import Ended, Usage, done, failed, process_usage, thread_time
 from jobd.worker.proxy import JobOutput, redirect
 from jobd.worker.results import CallSpec, decode_spec, raised, returned, unpickle
-from jobd.worker.startup import begin
+from jobd.worker.startup import begun
 
 if TYPE_CHECKING:
     import asyncio
@@ -62,9 +62,10 @@ class IoJob:
     @ivar future: it waits for a thread, or has one.
     @ivar task: it runs in the event loop.
     @ivar cancelled: it was told to end.
+    @ivar taken: a thread has it, or it was handed back since there is none.
     """
 
-    __slots__ = ("attempt", "cancelled", "function", "future", "job", "output", "spec", "started", "task")
+    __slots__ = ("attempt", "cancelled", "function", "future", "job", "output", "spec", "started", "taken", "task")
 
     def __init__(self, job: bytes, attempt: bytes, spec: CallSpec, folder: str) -> None:
         self.job = job
@@ -76,6 +77,7 @@ class IoJob:
         self.future: Future[None] | None = None
         self.task: asyncio.Task[None] | None = None
         self.cancelled = False
+        self.taken = False
 
 
 _running: contextvars.ContextVar[IoJob | None] = contextvars.ContextVar("jobd_io_job", default=None)
@@ -183,7 +185,13 @@ class IoWorker:
             waiting = self._unknown.setdefault(name, [])
             waiting.append(new)
         if len(waiting) == 1:
-            Thread(target=self._find, args=(name,), daemon=True).start()
+            try:
+                Thread(target=self._find, args=(name,), daemon=True).start()
+            except RuntimeError as problem:
+                with self._changed:
+                    waiting = self._unknown.pop(name)
+                for one in waiting:
+                    self._hand_back(one, problem)
 
     def _accept(self, job: IoJob) -> None:
         with self._changed:
@@ -227,9 +235,22 @@ class IoWorker:
     # Threads.
 
     def _run_in_thread(self, job: IoJob) -> None:
-        job.future = self._threads.submit(self._perform, job)
+        try:
+            job.future = self._threads.submit(self._perform, job)
+        except RuntimeError as problem:
+            # It waits for a thread all the same, and one of those there are may have taken it.
+            if self._take(job):
+                self._hand_back(job, problem)
+
+    def _take(self, job: IoJob) -> bool:
+        """Whether nobody has it yet."""
+        with self._changed:
+            taken, job.taken = job.taken, True
+        return not taken
 
     def _perform(self, job: IoJob) -> None:
+        if not self._take(job):
+            return
         token = _running.set(job)
         before = thread_time()
         job.started = time.monotonic()
@@ -253,7 +274,12 @@ class IoWorker:
     # The event loop.
 
     def _run_in_loop(self, job: IoJob, function: Callable[[], Any]) -> None:
-        self._event_loop().call_soon_threadsafe(self._create_task, job, function)
+        try:
+            loop = self._event_loop()
+        except (RuntimeError, OSError) as problem:
+            self._hand_back(job, problem)
+            return
+        loop.call_soon_threadsafe(self._create_task, job, function)
 
     def _event_loop(self) -> asyncio.AbstractEventLoop:
         """Made when it is first needed: many daemons never see a coroutine."""
@@ -261,8 +287,13 @@ class IoWorker:
             if self._loop is None:
                 import asyncio
 
-                self._loop = asyncio.new_event_loop()
-                Thread(target=self._loop.run_forever, name="event loop", daemon=True).start()
+                loop = asyncio.new_event_loop()
+                try:
+                    Thread(target=loop.run_forever, name="event loop", daemon=True).start()
+                except RuntimeError:
+                    loop.close()
+                    raise
+                self._loop = loop
             return self._loop
 
     def _create_task(self, job: IoJob, function: Callable[[], Any]) -> None:
@@ -294,8 +325,10 @@ class IoWorker:
         elif self._loop is not None:
             self._loop.call_soon_threadsafe(_cancel_task, job)
 
-    def _hand_back(self, job: IoJob) -> None:
-        self._forget(job, self._link.send, b"R %b %b\n" % (job.job, job.attempt))
+    def _hand_back(self, job: IoJob, problem: Exception | None = None) -> None:
+        """It was not begun: as it is no longer wanted, or the system has no room for a thread."""
+        line = b"R %b %b\n" % (job.job, job.attempt) if problem is None else no_room(job.job, job.attempt, problem)
+        self._forget(job, self._link.send, line)
 
     def _end(self, job: IoJob, ended: Ended, used: tuple[float, float] | None) -> None:
         wall = time.monotonic() - job.started
@@ -341,8 +374,8 @@ def _is_coroutine_function(function: Callable[..., Any]) -> bool:
 
 def main() -> None:
     """The program."""
-    options, link = begin(sys.argv[1:])
-    IoWorker(link, options.output, options.threads).run()
+    with begun(sys.argv[1:]) as (options, link, _):
+        IoWorker(link, options.output, options.threads, options.limit).run()
     # Threads that are still at it would hold up an ordinary end for ever.
     os._exit(0)
 

@@ -18,11 +18,12 @@ last word of a line may hold spaces::
         D ID ATTEMPT STATE WALL OUTCOME  done: STATE is succeeded, failed or cancelled, WALL seconds,
                                          OUTCOME the JSON object of docs/protocol.md
         R ID ATTEMPT                     handed back: it was not started, and no attempt is used up
+        F ID ATTEMPT TEXT                the same, because the system has no room for it now: TEXT says of what
         U ID ATTEMPT USER SYS MAX_RSS    what a call that is being ended has used: its D will not come
         P ID ATTEMPT JSON                progress the job reported
         L TEXT                           for the daemon's log
 
-Every C{S} is answered by exactly one C{D} or C{R}, unless the worker dies first:
+Every C{S} is answered by exactly one C{D}, C{R} or C{F}, unless the worker dies first:
 then nobody knows how far the unanswered ones came. A C{C} for a job that is no
 longer there is ignored: its answer is already on the way.
 
@@ -166,7 +167,7 @@ class Link:
 
     def log(self, text: str) -> None:
         """Have one line of C{text} written to the daemon's log."""
-        self.send(b"L %s\n" % " ".join(text.split()).encode("utf-8", "backslashreplace"))
+        self.send(b"L %s\n" % _one_line(text))
 
     def abandon(self) -> None:
         """
@@ -177,6 +178,15 @@ class Link:
         if self.journal is not None:
             self.journal.abandon()
         self.abandoned = True
+
+
+def no_room(job: bytes, attempt: bytes, problem: object) -> bytes:
+    """The line that hands a job back for which the system has no room."""
+    return b"F %b %b %b\n" % (job, attempt, _one_line(str(problem)))
+
+
+def _one_line(text: str) -> bytes:
+    return " ".join(text.split()).encode("utf-8", "backslashreplace")
 
 
 def take_link(journal: Journal | None = None) -> Link:

@@ -31,7 +31,7 @@ from jobd.worker.command import (
     no_folder,
     outcome_of,
 )
-from jobd.worker.link import Link
+from jobd.worker.link import Link, no_room
 from jobd.worker.outcome import UNKNOWN, Usage, done, failed
 
 _STOP_GRACE = 5.0
@@ -150,7 +150,7 @@ class ThreadedRunner:
         try:
             Thread(target=self._attend, args=(job, attempt, text), daemon=True).start()
         except RuntimeError as problem:
-            self._report(job, attempt, self._back(job, attempt, problem))
+            self._report(job, attempt, no_room(job, attempt, problem))
 
     def _attend(self, job: bytes, attempt: bytes, text: bytes) -> None:
         """One command from its start to its report."""
@@ -162,7 +162,7 @@ class ThreadedRunner:
             ended = failed(str(problem), exit_code)
             report = done(job, attempt, ended, time.monotonic() - started, Usage(0.0, 0.0, 0))
         except NoRoom as problem:
-            report = self._back(job, attempt, problem)
+            report = no_room(job, attempt, problem)
         self._report(job, attempt, report)
 
     def _report(self, job: bytes, attempt: bytes, line: bytes) -> None:
@@ -173,11 +173,6 @@ class ThreadedRunner:
         with self._lock:
             self._unreported -= 1
             self._changed.notify_all()
-
-    def _back(self, job: bytes, attempt: bytes, problem: Exception) -> bytes:
-        """The line that hands a job back, after one for the log."""
-        self._link.log(f"job {job.decode()} is handed back: {problem}")
-        return b"R %b %b\n" % (job, attempt)
 
     def _perform(self, job: bytes, attempt: bytes, text: bytes, started: float) -> bytes:
         with self._lock:

@@ -39,7 +39,7 @@ from jobd.worker.command import (
     finish_of,
     outcome_of,
 )
-from jobd.worker.link import Link
+from jobd.worker.link import Link, no_room
 from jobd.worker.outcome import UNKNOWN, Usage, done, failed
 from jobd.worker.spool import OwnFile
 
@@ -219,8 +219,7 @@ class Runner:
             wall = time.monotonic() - started
             self._link.report(done(job, attempt, failed(str(problem), exit_code), wall, Usage(0.0, 0.0, 0)))
         except NoRoom as problem:
-            self._link.log(f"job {job.decode()} is handed back: {problem}")
-            self._hand_back(job, attempt)
+            self._link.send(no_room(job, attempt, problem))
         else:
             launch.started()
             command = Command(job, attempt, launch.own, pid, started)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import Any
 
@@ -16,6 +17,7 @@ from jobd.events import Capacity, Finished, Returned
 from jobd.job import Lane
 from jobd.pool import Report
 from jobd.pool.processes import OVERDUE, PAUSE, STOP, ProcessPool
+from jobd.pool.shortage import SOON
 from jobd.pool.worker import DRAIN, SpawnedWorker
 
 
@@ -62,8 +64,11 @@ class Programs:
 
     def __init__(self) -> None:
         self.all: list[Program] = []
+        self.room = True
 
     def spawnProcess(self, worker: SpawnedWorker, program: str, arguments: list[str], env: object) -> None:
+        if not self.room:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         started = Program(worker, arguments)
         self.all.append(started)
         worker.makeConnection(started)
@@ -130,6 +135,69 @@ class Misbehaviour(SynchronousTestCase):
         self.assertEqual(1, len(self.programs.of(Lane.CPU)))
         self.clock.advance(0.1)
         self.assertEqual((2, b"S 8 1 {}\n"), (len(self.programs.of(Lane.CPU)), self.newest().read))
+
+    def test_no_room_for_a_worker(self) -> None:
+        """
+        One that cannot be started as the system has no room is tried again after a pause, longer each time;
+        what is started meanwhile waits for it, and no attempt is used up.
+        """
+        self.newest().say("H 1\n")
+        self.programs.room = False
+        self.newest().exit(0, 9)
+        self.start(7)
+        for pause in (PAUSE, 2 * PAUSE, 4 * PAUSE):
+            self.clock.advance(pause)
+        self.assertEqual(([], 1), (self.ends(), len(self.programs.of(Lane.CPU))))
+        self.programs.room = True
+        self.clock.advance(8 * PAUSE)
+        self.assertEqual((2, b"S 7 1 {}\n"), (len(self.programs.of(Lane.CPU)), self.newest().read))
+
+    def test_no_room_for_a_command(self) -> None:
+        """
+        A command for which the system has no room keeps its place and is tried again, less and less often; nothing
+        else is tried meanwhile, and as soon as one has run the pauses are short again.
+        """
+        runner = self.newest(Lane.COMMAND)
+        self.start(7, Lane.COMMAND)
+        tries = []
+        for _ in range(10):
+            self.assertEqual(b"S 7 1 {}\n", runner.read)
+            runner.read = b""
+            runner.say("F 7 1 cannot start a process\n")
+            (due,) = self.clock.getDelayedCalls()
+            tries.append(round(due.getTime() - self.clock.seconds(), 3))
+            self.clock.advance(tries[-1] + 0.001)
+        self.assertEqual([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0], tries)
+        self.assertEqual(([], 0), (self.ends(), self.pool.stats()["waiting"]))
+        runner.read = b""
+        runner.say('D 7 1 succeeded 0.1 {"exit_code": 0}\n')
+        self.start(8, Lane.COMMAND)
+        runner.say("F 8 1 cannot start a process\n")
+        runner.read = b""
+        self.clock.advance(SOON)
+        self.assertEqual(b"S 8 1 {}\n", runner.read)
+
+    def test_what_waits_for_room(self) -> None:
+        """Commands that are started meanwhile wait, too; one that is killed is handed back, and its place is free."""
+        runner = self.newest(Lane.COMMAND)
+        self.start(7, Lane.COMMAND)
+        runner.say("F 7 1 cannot start a process\n")
+        runner.read = b""
+        self.pool.start(Start(9, 1, Lane.COMMAND, b"{}", cpus=0))
+        self.pool.start(Start(8, 1, Lane.COMMAND, b"{}"))
+        self.pool.flush()
+        self.assertEqual((b"", 2), (runner.read, self.pool.stats()["waiting"]))
+        self.pool.kill(Kill(7, 1, Lane.COMMAND, 5.0))
+        self.assertEqual([(7, "returned")], self.ends())
+        self.clock.advance(SOON)
+        self.assertEqual(b"S 9 1 {}\nS 8 1 {}\n", runner.read)
+
+    def test_closed_while_there_is_no_room(self) -> None:
+        """When the daemon stops, what waits for room is handed back."""
+        self.start(7, Lane.COMMAND)
+        self.newest(Lane.COMMAND).say("F 7 1 cannot start a process\n")
+        self.pool.close()
+        self.assertEqual([(7, "returned")], self.ends())
 
     def test_killed_while_it_waits_for_a_worker(self) -> None:
         """What waits for a worker and is killed is handed back."""

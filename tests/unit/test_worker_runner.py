@@ -322,7 +322,7 @@ class PosixRunner(CommandClaims, WorkerTestCase):
         self.assertEqual(0, self.worker.wait())
 
     def test_handed_back(self) -> None:
-        """A command for which there is no descriptor is handed back, with a line for the log; nothing leaks."""
+        """A command for which there is no descriptor is handed back, and why; nothing leaks."""
         pid = self.worker.process.pid
         self.worker.run(1, argv=["true"])
         # The spool's two files are open already: the file for stdin is one more.
@@ -333,8 +333,7 @@ class PosixRunner(CommandClaims, WorkerTestCase):
         self.worker.start(2, argv=["true"], stdin="text")
         self.worker.start(3, argv=["true"], stdin="text")
         for job in (2, 3):
-            self.assertIn(f"job {job} is handed back", self.worker.line())
-            self.assertEqual(f"R {job} 1", self.worker.line())
+            self.assertEqual(f"F {job} 1 the text for stdin cannot be kept: Too many open files", self.worker.line())
         self.assertEqual(before, len(os.listdir(f"/proc/{pid}/fd")))
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
         self.assertEqual("succeeded", self.worker.run(2, argv=["true"], stdin="text").state)
