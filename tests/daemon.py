@@ -72,6 +72,7 @@ class Daemon:
         tcp: bool = False,
         environment: Mapping[str, str] | None = None,
         twistd: Sequence[str] = (),
+        under: Sequence[str] = (),
     ) -> None:
         """
         @param options: further options of C{twistd jobd}.
@@ -80,12 +81,14 @@ class Daemon:
         @param tcp: listen on a free loopback port, too.
         @param environment: variables on top of this process's own.
         @param twistd: further options of C{twistd} itself.
+        @param under: a program, with its arguments, that turns into the one it is told to start.
         """
         self.state = state
         self.urls: list[str] = []
         self.lines: list[str] = []
         self._options = options
         self._twistd = twistd
+        self._under = under
         if listen is None:
             unix = [] if sys.platform == "win32" else [f"unix:{self.socket_path}"]
             listen = [*unix, *(["tcp:0:interface=127.0.0.1"] if tcp or not unix else [])]
@@ -135,7 +138,7 @@ class Daemon:
     def start(self) -> None:
         """Start it and return once it listens everywhere it should."""
         listen = [word for endpoint in self._listen for word in ("--listen", endpoint)]
-        twistd = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", *self._twistd]
+        twistd = [*self._under, sys.executable, "-c", _TWISTD, "-n", "--pidfile=", *self._twistd]
         command = [*twistd, "jobd", "--state-dir", str(self.state), *listen]
         self.urls, self.lines, self._closed = [], [], False
         self._process = subprocess.Popen(
