@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -344,21 +345,31 @@ class TellingTests(TestCase):
         self.assertIn("prefers-color-scheme: dark", written[0].read_text())
 
     def test_documents(self) -> None:
-        """What was measured goes between the two marks of the document, and nothing else of it changes."""
-        folder = Path(self.mktemp())
-        folder.mkdir()
-        (folder / "performance.md").write_text("before\n<!-- measured -->\nold\n<!-- end -->\nafter\n")
-        documents.write(self.report, folder)
-        text = (folder / "performance.md").read_text()
-        self.assertTrue(text.startswith("before\n<!-- measured -->\n") and text.endswith("<!-- end -->\nafter\n"))
-        self.assertNotIn("old", text)
-        self.assertIn("](speed-calls.svg)", text)
-        self.assertRaises(ValueError, documents.filled, "no marks", "body")
+        """What was measured goes between two marks of the documents, and nothing else of them changes."""
+        root = Path(self.mktemp())
+        (root / "docs").mkdir(parents=True)
+        performance, readme = root / "docs" / "performance.md", root / "README.md"
+        for document, mark in ((performance, "measured"), (readme, "plots")):
+            document.write_text(f"before\n<!-- {mark} -->\nold\n<!-- end -->\nafter\n")
+        for _ in range(2):
+            documents.write(self.report, root)
+            for document, mark in ((performance, "measured"), (readme, "plots")):
+                text = document.read_text()
+                self.assertTrue(
+                    text.startswith(f"before\n<!-- {mark} -->\n") and text.endswith("<!-- end -->\nafter\n")
+                )
+                self.assertNotIn("old", text)
+        self.assertIn("](speed-latency.svg)", performance.read_text())
+        self.assertIn("](docs/speed-calls.svg)", readme.read_text())
+        self.assertRaises(ValueError, documents.filled, "no marks", "measured", "body")
 
-    def test_the_document(self) -> None:
-        """The document in docs/ has a place for what is measured."""
-        text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
-        self.assertIn("\nbody\n", documents.filled(text, "body"))
+    def test_the_documents(self) -> None:
+        """The real documents have places for what is measured, and every picture they show is there."""
+        for document, mark in ((ROOT / "docs" / "performance.md", "measured"), (ROOT / "README.md", "plots")):
+            text = document.read_text(encoding="utf-8")
+            self.assertIn("\nbody\n", documents.filled(text, mark, "body"))
+            for path in re.findall(r"!\[[^]]*\]\(([^)]*)\)", text):
+                self.assertTrue((document.parent / path).is_file(), path)
 
     def test_left_out(self) -> None:
         """Works left out for the same reason share a line, in which all of them are named."""
