@@ -124,12 +124,12 @@ class Following:
                 if self._outlet.gone:
                     return
         self._outlet.flush()
-        if over:
-            more = await self._tell_ends(over) or more
+        told, again = await self._tell_ends(over) if over else (0, False)
+        more = more or again
         await self._outlet.drained()
         self._looking = False
         if self._jobs and not self._outlet.gone:
-            self._pause = SOONEST if more or over else min(LATEST, self._pause * 1.5)
+            self._pause = SOONEST if more or told else min(LATEST, self._pause * 1.5)
             self._again(0.0 if more else self._pause)
 
     def _current(self, follower: Follower) -> bool:
@@ -165,17 +165,23 @@ class Following:
                 self._outlet.send(wire.event(0, follower.job_id, "output", wire.to_json(event)))
         return found
 
-    async def _tell_ends(self, over: list[Follower]) -> bool:
+    async def _tell_ends(self, over: list[Follower]) -> tuple[int, bool]:
         """
         Tell how these jobs ended, once the output of all their attempts is out.
-        Returns whether one of them has another attempt to be sent.
+        Returns how many that were, and whether another one has another attempt to be sent.
         """
-        # A job that has ended in the scheduler may not have been kept yet.
+        # A job that has ended in the scheduler may not have been kept yet; without room it is not for a while.
         await self._daemon.settled()
         ids = [follower.job_id for follower in over]
-        records = await self._daemon.read(lambda reader: reader.records(ids))
-        attempts = {record.id: record.attempt for record in records}
-        done = [one for one in over if not one.go_on(attempts.get(one.job_id, 0))]
+        records = {record.id: record for record in await self._daemon.read(lambda reader: reader.records(ids))}
+        done = []
+        again = False
+        for one in over:
+            record = records.get(one.job_id)
+            if record is not None and one.go_on(record.attempt):
+                again = True
+            elif record is None or record.state.final:
+                done.append(one)
         ends = await self._daemon.read(lambda reader: reader.finishes([one.job_id for one in done]))
         current = {one.job_id for one in done if self._current(one)}
         for event in ends:
@@ -187,4 +193,4 @@ class Following:
         if not self._jobs:
             self._daemon.watchers.discard(self)
             self._outlet.hold(-1)
-        return len(done) < len(over)
+        return len(done), again

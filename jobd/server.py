@@ -347,9 +347,7 @@ class Session(Protocol):
         if self.gone:
             return
         if not self._blocked and self._out:
-            data = b"".join(self._out)
-            self._out, self._out_size = [], 0
-            self.transport.write(data)
+            self._write()
         elif self._out_size > UNREAD:
             self._cut_off()
         if self._requests and not self._busy and self._unanswered <= UNANSWERED // 2:
@@ -360,6 +358,11 @@ class Session(Protocol):
         self._out, self._out_size = [], 0
         self.transport.write(wire.error(b"", problem))
         self.hang_up()
+    def _write(self) -> None:
+        data = b"".join(self._out)
+        self._out, self._out_size = [], 0
+        self.transport.write(data)
+
 
     def watch(self, feed: Feed, request: Request, newest: int) -> None:
         """Send a feed's events, after the reply that says where they begin."""
@@ -389,7 +392,9 @@ class Session(Protocol):
         self._ignore_the_rest()
         if self.gone:
             return
-        self.flush()
+        if self._out:
+            # Also what the transport had no room for: it is closed when all of it is out.
+            self._write()
         self.transport.unregisterProducer()
         self.transport.loseConnection()
         self.daemon.clock.callLater(TIME_TO_AUTH, self._abort)
@@ -407,7 +412,8 @@ class Session(Protocol):
         self._finish_if_idle()
 
     def _finish_if_idle(self) -> None:
-        if self._closing and not self._held and not self._busy:
+        # A client that is slow to take the rest has all the time it needs.
+        if self._closing and not self._held and not self._busy and not self._blocked:
             self._closing = False
             self.hang_up()
 
@@ -435,6 +441,7 @@ class Session(Protocol):
         return done
 
     def _release_drained(self) -> None:
+            self._finish_if_idle()
         waiting, self._drained = self._drained, []
         for done in waiting:
             done.callback(None)

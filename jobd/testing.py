@@ -95,8 +95,10 @@ class FakePool:
         # What is no longer wanted is ended; what was never given to it is returned.
         self.running = {attempt: start for attempt, start in self.running.items() if attempt in begun}
         report(self._capacity)
-        for _, one in unheard.values():
-            self._note(one)
+        for attempt, (_, one) in unheard.items():
+            # What is not among those that were running has been kept, and its number may be another attempt's by now.
+            if attempt in begun:
+                self._note(one)
         for attempt in sorted(begun - set(unheard) - set(self.running)):
             if self._opened:
                 self._note(events.Returned(*attempt))

@@ -70,10 +70,12 @@ class Client:
             return True
         return some
 
-    def read_on(self) -> None:
-        """It is slow no more."""
+    def read_on(self) -> bool:
+        """It is slow no more. Returns whether it was."""
+        was = self.link is not None and self.link.slow
         if self.link is not None:
             self.link.slow = False
+        return was
 
     def told(self, line: bytes) -> None:
         """An event has come."""
@@ -125,16 +127,19 @@ class Watcher(Client):
     def __init__(self, world: World, wishes: Wishes) -> None:
         super().__init__(world, wishes)
         self.since: int | None = None
+        self._streaming = False
         self._got: list[list[int]] = []
         self._begins: list[int] = []
 
     def connect(self) -> None:
         super().connect()
+        self._streaming = False
         self.ask(Watch(self.since, self.rng.random() < 0.3, self.oracle.newest))
 
     def wish(self) -> bool:
-        if self.since is not None and self.rng.random() < 0.2:
-            self.ask(self.wishes.submit())
+        if not self._streaming or self.rng.random() > 0.2:
+            return False
+        self.ask(self.wishes.submit())
         return True
 
     def answered(self, asked: Asked, line: bytes) -> None:
@@ -147,7 +152,9 @@ class Watcher(Client):
             self._begin()
             if self.can_ask:
                 self.ask(Watch(self.since, False, self.oracle.newest))
-        elif self.since is None:
+            return
+        self._streaming = True
+        if self.since is None:
             self.since = int(rest)
             self._begin()
 

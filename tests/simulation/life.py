@@ -51,11 +51,10 @@ class GatedPool:
         def told(event: Report) -> None:
             if not life.dead:
                 self._oracle.reported(event)
-                report(event)
+                life.alive(lambda: report(event))
 
         def progressed(job_id: int, attempt: int, json: bytes) -> None:
-            if not life.dead:
-                progress(job_id, attempt, json)
+            life.alive(lambda: progress(job_id, attempt, json))
 
         life.effect("open")
         self._machine.open(told, progressed, running)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jobd import events
@@ -37,10 +38,29 @@ class Machine(FakePool):
         """Reports that nobody has said to be kept."""
         return len(self._unkept)
 
+    def open(
+        self,
+        report: Callable[[Report], None],
+        progress: Callable[[int, int, bytes], None],
+        running: Sequence[Start],
+    ) -> None:
+        """Also what has ended, and was kept though nobody has said so, is reported again."""
+        begun = {(start.job_id, start.attempt) for start in running}
+        known = [one for attempt, (_, one) in self._unkept.items() if attempt not in begun]
+        super().open(report, progress, running)
+        for one in known:
+            if isinstance(one, events.Finished):
+                report(one)
+
     def start(self, start: Start) -> None:
         super().start(start)
         if self._rng.random() < 0.7:
             self.begun.add((start.job_id, start.attempt))
+
+    @property
+    def waiting(self) -> list[Attempt]:
+        """The attempts that no worker has begun yet."""
+        return [attempt for attempt in self.running if attempt not in self.begun]
 
     def begin(self, attempt: Attempt) -> None:
         """Its turn has come."""
@@ -57,26 +77,28 @@ class Machine(FakePool):
         return len(self.running)
 
     def _note(self, report: events.Finished | events.Returned) -> None:
-        if isinstance(report, events.Finished) and report not in self._over:
-            self._over.append(report)
+        if isinstance(report, events.Finished):
+            self._over = [*self._over[-50:], report]
         super()._note(report)
 
-    def repeat(self, kind: str) -> Report | None:
-        """A report for an attempt that has ended and was reported before; None: there is none."""
-        self._over = self._over[-200:]
+    def repeat(self, kind: str) -> str | None:
+        """
+        Report something of an attempt that has ended and was reported before.
+
+        @param kind: C{returned}, C{long} or C{finished}.
+        @return: what was reported; None: nothing has ended.
+        """
         if not self._over:
             return None
         old = self._rng.choice(self._over)
         state = self._rng.choice([State.SUCCEEDED, State.FAILED, State.LOST])
-        report: Report
         if kind == "returned":
-            report = events.Returned(old.job_id, old.attempt)
+            self._report(events.Returned(old.job_id, old.attempt))
         elif kind == "long":
-            report = events.Long(old.job_id, old.attempt)
+            self._report(events.Long(old.job_id, old.attempt))
         else:
-            report = events.Finished(old.job_id, old.attempt, state, STALE)
-        self._report(report)
-        return report
+            self._report(events.Finished(old.job_id, old.attempt, state, STALE))
+        return kind
 
     def kill(self, kill: Kill) -> None:
         self.begin((kill.job_id, kill.attempt))

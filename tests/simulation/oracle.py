@@ -97,6 +97,7 @@ class Oracle:
             self.same_key(wanted, job_id)
             known = self.came_from(job_id, wanted)
             known.acknowledged = True
+            known.is_retry = False
             known.after = after_of(wanted.spec, list(ids[:place]))
             if wanted.spec.get("notify", True):
                 link.dues.owe(job_id)
@@ -109,9 +110,12 @@ class Oracle:
             return
         for other in self._keys[wanted.key]:
             for number in other.ids:
-                known = self.jobs[number]
-                if number not in self.pruned and known.acknowledged and not known.is_retry and number != job_id:
+                if self.stands(number) and self.jobs[number].acknowledged and number != job_id:
                     raise self.wrong(f"key {wanted.key} stood for job {number}, and now for {job_id}", job_id)
+
+    def stands(self, job_id: int) -> bool:
+        """A job is kept, and is no retry: whoever has its key gets it."""
+        return job_id not in self.pruned and not self.jobs[job_id].is_retry
 
     def came_from(self, job_id: int, wanted: Wanted) -> Known:
         """A job was seen that came from this submission."""
@@ -120,14 +124,13 @@ class Oracle:
             if known.wanted is not wanted:
                 raise self.wrong(f"job {job_id} is {known.wanted.label} and {wanted.label}", job_id)
             return known
-        if any(number not in self.pruned for number in wanted.ids):
-            # It is the same again: that must be a retry.
-            if wanted.retries < 1:
-                raise self.wrong(f"{wanted.label} became jobs {wanted.ids} and {job_id}", job_id)
-            wanted.retries -= 1
-            known.is_retry = True
-        elif wanted.chances < 1 and wanted.retries < 1:
+        # Where one stands already this can only be a retry; else nobody can tell before it is acknowledged or starts.
+        may_be_retry = wanted.retries > sum(self.jobs[number].is_retry for number in wanted.ids)
+        if any(wanted.key is None or self.stands(number) for number in wanted.ids) and not may_be_retry:
+            raise self.wrong(f"{wanted.label} became jobs {wanted.ids} and {job_id}", job_id)
+        if wanted.chances < 1 and not may_be_retry:
             raise self.wrong(f"{wanted.label} was refused, and became job {job_id}", job_id)
+        known.is_retry = may_be_retry and bool(wanted.ids)
         known.wanted = wanted
         wanted.ids.append(job_id)
         return known
@@ -325,11 +328,13 @@ class Oracle:
             raise self.wrong(f"job {known.id} was to be cancelled and is {word}", known.id)
         if word == "cancelled":
             return
+        if word == "timed_out" and (known.wanted is None or "timeout" not in known.wanted.spec):
+            raise self.wrong(f"job {known.id} timed out, and may take as long as it likes", known.id)
         reports = known.reports.get(known.used, [])
         reported = {report.state.word for report in reports if report.outcome == outcome}
         if not reported:
             raise self.wrong(f"job {known.id} is {word} {outcome!r}, but attempt {known.used}: {reports}", known.id)
-        if word not in reported and not (word == "timed_out" and known.used in known.killed):
+        if word not in reported and word != "timed_out":
             raise self.wrong(f"job {known.id} is {word}, but was reported {reported}", known.id)
         if word in SATISFYING["failed"] and known.attempts is not None and known.used < known.attempts:
             raise self.wrong(f"job {known.id} is {word} with attempts left", known.id)
@@ -412,6 +417,9 @@ class Oracle:
         life = link.dues.life
         self.story.tell(f"{link.number} is closed")
         if link.dues.slow or life.stopping or link.quit:
+            return
+        if link.dues.begin is not None and self.pruned:
+            # What it was still to be told may have been forgotten.
             return
         if link.delivered != link.answered or b"\n" in link.up:
             raise self.wrong(f"client {link.number} is closed with {[one.line for one in link.asked]} unanswered")

@@ -27,6 +27,7 @@ class Room:
         self.paused: dict[str, Belief] = {}
         self._said = [machine.capacity]
         self._costs: dict[tuple[int, int], int] = {}
+        self._widened: list[tuple[int, int]] = []
 
     def limit(self, queue: str) -> Belief:
         return self.limits.setdefault(queue, Belief(None))
@@ -41,6 +42,9 @@ class Room:
     def settled(self) -> None:
         """All that was decided up to now is done."""
         del self._said[:-1]
+        for key in self._widened:
+            self._costs[key] = max(UNIT, self._costs.get(key, 0))
+        self._widened.clear()
 
     def lived(self) -> None:
         """A daemon has died: what was asked and not answered was done, or never will be."""
@@ -53,9 +57,8 @@ class Room:
             self._costs[job_id, attempt] = self._cost(self.machine.running[job_id, attempt], None)
 
     def widened(self, job_id: int, attempt: int) -> None:
-        """It takes a whole place from now on."""
-        key = (job_id, attempt)
-        self._costs[key] = max(UNIT, self._costs.get(key, 0))
+        """It takes a whole place from now on; again, something else may have been decided before."""
+        self._widened.append((job_id, attempt))
 
     def take(self, start: Start) -> str | None:
         """An attempt starts. Returns what is against it."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from jobd.job import State
+from jobd.why import why
 
-from .requests import Ping, Setting
+from .clients import Client
+from .requests import Setting
 from .wishes import QUEUES
 from .world import World
 
@@ -21,8 +23,9 @@ class Rest:
         @raise Violation: something does not come to its end, or is not what it was promised to be.
         """
         world = self.world
-        self._until(self._steady, "the daemon does not stop")
-        self._calm()
+        self._until(lambda: self._steady() and self._quiet(), "it does not come to rest")
+        self._close(world.clients[0])
+        self._until(self._calm, "the operator is not served")
         self._until(self._all_ended, "jobs do not end")
         for client in world.clients:
             if client.link is None:
@@ -47,7 +50,7 @@ class Rest:
             if done():
                 return
             self._round()
-        raise self.world.oracle.wrong(f"{otherwise}; {self._obstacles()}")
+        raise self.world.oracle.wrong(f"{otherwise}: {self._obstacles() + self._reasons()}")
 
     def _steady(self) -> bool:
         """There is a daemon that goes on."""
@@ -69,6 +72,14 @@ class Rest:
         found = [f"{link.number} moves" for link in self.world.links if link.busy or (link.down and not link.over)]
         found += [f"'{client.pending[0].line}' is unanswered" for client in self.world.clients if client.pending]
         return found + ["turns"] * bool(life.turns) + ["the store"] * life.store.busy
+
+    def _reasons(self) -> list[str]:
+        """Why jobs have not ended, as the daemon says."""
+        life = self.world.life
+        if life is None:
+            return []
+        scheduler = life.daemon.scheduler
+        return [why(scheduler, job, life.daemon.now()) for job in scheduler.jobs.values()]
 
     # Going on.
 
@@ -94,29 +105,35 @@ class Rest:
             client.read(1 << 20)
         world.end_one(lambda attempts: attempts[0], State.SUCCEEDED)
         due = life.next_timer()
-        if not life.turns and due is not None and due < 2 * 86_400.0:
+        if not life.turns and due is not None and due < 10 * 86_400.0:
             world.advance(due)
         world.tidy()
 
-    def _calm(self) -> None:
-        """The operator undoes what stands in the way."""
-        world = self.world
-        assert world.life is not None
-        world.machine.make_room(2)
-        room = world.oracle.room
-        operator = world.clients[0]
-        if not operator.can_ask:
-            if operator.link is not None:
-                world.life.alive(operator.link.lose)
-                operator.hang_up()
+    def _calm(self) -> bool:
+        """The operator undoes what stands in the way. Returns whether that is done."""
+        world, operator = self.world, self.world.clients[0]
+        if operator.link is not None and not operator.can_ask:
+            self._close(operator)
+        if operator.link is None:
             operator.connect()
+            self._resume(operator)
+        return not operator.pending
+
+    def _close(self, client: Client) -> None:
+        assert self.world.life is not None
+        if client.link is not None:
+            self.world.life.alive(client.link.lose)
+            client.hang_up()
+
+    def _resume(self, operator: Client) -> None:
+        self.world.machine.make_room(2)
+        room = self.world.oracle.room
         for queue in (None, *QUEUES):
             room.pause(queue).asked(False)
             operator.ask(Setting("resume" + (f" {queue}" if queue else ""), [(room.pause(queue), False)]))
         for queue in QUEUES:
             room.limit(queue).asked(None)
             operator.ask(Setting(f'queue {queue} {{"limit": null}}', [(room.limit(queue), None)]))
-        operator.ask(Ping("calm"))
 
     def _leave(self) -> None:
         """All clients end their input, and all connections end by themselves."""

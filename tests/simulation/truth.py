@@ -21,7 +21,7 @@ class Wanted:
 
     @ivar spec: the JSON object.
     @ivar chances: how many submissions of it were not refused, as far as one knows.
-    @ivar retries: how many retries of it were not refused, as far as one knows, and have not been seen.
+    @ivar retries: how many retries of it were not refused, as far as one knows.
     @ivar ids: all jobs that came from it.
     """
 
@@ -73,23 +73,31 @@ class Known:
 
 class Belief:
     """
-    A setting that clients change: all the values it may have by now.
+    A setting that clients change.
+
+    @ivar values: all that it may be by now. Of requests that were under way at the same time nobody can tell
+        which was the last.
     """
 
     def __init__(self, value: Any) -> None:
         self.values = [value]
         self._asked: list[Any] = []
+        self._together: list[Any] = []
 
     def asked(self, value: Any) -> None:
         """Somebody has asked for this value; one does not know when it comes to hold."""
+        if not self._asked:
+            self._together = []
         self._asked.append(value)
+        self._together.append(value)
         self.values.append(value)
 
     def confirmed(self, value: Any) -> None:
-        """This value holds, or one that was asked for and not answered yet."""
+        """Somebody was told that it has this value."""
         if value in self._asked:
             self._asked.remove(value)
-        self.values = [value, *self._asked]
+        if not self._asked:
+            self.values = list(self._together)
 
     def over(self) -> None:
         """What was asked and not answered was done by now, or never will be."""

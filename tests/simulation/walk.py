@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jobd.job import State
+from jobd.job import Lane, State
 
 from .clients import Client
 from .world import World
@@ -13,7 +13,10 @@ DAY = 86_400.0
 
 ENDS = (State.SUCCEEDED, State.SUCCEEDED, State.SUCCEEDED, State.FAILED, State.FAILED, State.LOST)
 
+TRIES = 50
+
 Move = Callable[[], "bool | None"]
+"""One step. False: there was nothing to be done."""
 
 
 class Walk:
@@ -34,28 +37,28 @@ class Walk:
             (3, self.begin),
             (1.5, self.give_back),
             (1, self.long),
-            (1.5, self.tell_progress),
-            (1, self.capacity),
-            (5, self.some_time),
-            (6, self.next_timer),
-            (2, self.stale),
-            (0.7, self.prune),
-            (0.5, self.crash),
-            (0.8, self.light_fuse),
-            (0.12, self.store_error),
-            (0.2, self.machine_dies),
-            (0.2, self.stop),
-            (0.2, self.stop_and_keep),
-            (0.4, self.disk_full),
-            (3, self.disk_has_room),
-            (0.4, self.set_wall),
-            (0.6, self.drop),
-            (0.4, self.freeze),
-            (0.3, self.keepalive),
-            (0.5, self.slow),
-            (1.2, self.read_on),
-            (0.4, self.half_close),
-            (0.3, self.quit),
+            (0.7, self.tell_progress),
+            (0.4, self.capacity),
+            (3, self.some_time),
+            (5, self.next_timer),
+            (0.8, self.stale),
+            (0.12, self.prune),
+            (0.12, self.crash),
+            (0.2, self.light_fuse),
+            (0.05, self.store_error),
+            (0.08, self.machine_dies),
+            (0.05, self.stop),
+            (0.05, self.stop_and_keep),
+            (0.12, self.disk_full),
+            (2, self.disk_has_room),
+            (0.15, self.set_wall),
+            (0.3, self.drop),
+            (0.2, self.freeze),
+            (0.1, self.keepalive),
+            (0.6, self.slow),
+            (0.2, self.read_on),
+            (0.2, self.half_close),
+            (0.12, self.quit),
         ]
         self._down: list[tuple[float, Move]] = [
             (10, self.boot),
@@ -73,94 +76,113 @@ class Walk:
             self.step()
 
     def step(self) -> None:
-        """Something happens, if it can."""
-        moves = self._living if self.world.life is not None else self._down
-        ((_, move),) = self.rng.choices(moves, self._weights[id(moves)])
-        move()
+        """Something happens; what cannot happen just now is passed over."""
+        for _ in range(TRIES):
+            moves = self._living if self.world.life is not None else self._down
+            ((_, move),) = self.rng.choices(moves, self._weights[id(moves)])
+            if move() is not False:
+                break
         self.world.tidy()
 
     # The daemon and its surroundings go on.
 
     def boot(self) -> None:
-        self.world.boot()
+        self.world.boot(fuse=self.rng.randint(0, 3) if self.rng.random() < 0.1 else None)
 
-    def one_turn(self) -> None:
+    def one_turn(self) -> bool:
         assert self.world.life is not None
-        self.world.life.one_turn()
+        return self.world.life.one_turn()
 
-    def all_turns(self) -> None:
+    def all_turns(self) -> bool:
         assert self.world.life is not None
-        self.world.life.all_turns()
+        return self.world.life.all_turns()
 
-    def write(self) -> None:
+    def write(self) -> bool:
         assert self.world.life is not None
-        self.world.life.store.write_one()
+        return self.world.life.store.write_one()
 
-    def read(self) -> None:
+    def read(self) -> bool:
         assert self.world.life is not None
-        self.world.life.store.read_one()
+        return self.world.life.store.read_one()
 
-    def move(self) -> None:
+    def move(self) -> bool:
         """Bytes, or the end of them, on one of the connections."""
         life = self.world.life
         assert life is not None
         busy = [link for link in self.world.links if link.busy]
-        if busy:
-            link, most = self.rng.choice(busy), self.rng.choice([1, 7, 100, 1000, 4096, 4096])
-            life.alive(lambda: link.move(most))
+        if not busy:
+            return False
+        link, most = self.rng.choice(busy), self.rng.choice([1, 7, 100, 1000, 4096, 4096])
+        life.alive(lambda: link.move(most))
+        return True
 
-    def client_reads(self) -> None:
-        self.rng.choice(self.world.clients).read(self.rng.choice([1, 10, 200, 5000, 5000]))
+    def client_reads(self) -> bool:
+        return self.rng.choice(self.world.clients).read(self.rng.choice([1, 10, 200, 5000, 5000]))
 
-    def client_acts(self) -> None:
-        self.rng.choice(self.world.clients).act()
+    def client_acts(self) -> bool:
+        return self.rng.choice(self.world.clients).act()
 
     # The machine.
 
-    def end(self) -> None:
-        self.world.end_one(self.rng.choice, self.rng.choice(ENDS))
+    def end(self) -> bool:
+        return self.world.end_one(self.rng.choice, self.rng.choice(ENDS))
 
-    def begin(self) -> None:
-        waiting = [attempt for attempt in self.world.machine.running if attempt not in self.world.machine.begun]
+    def begin(self) -> bool:
+        """What waited in the pool has its turn."""
+        waiting = self.world.machine.waiting
         if waiting:
             self.world.machine.begin(self.rng.choice(waiting))
+        return bool(waiting)
 
-    def give_back(self) -> None:
+    def give_back(self) -> bool:
         """What was not begun is handed back."""
-        machine = self.world.machine
-        waiting = [attempt for attempt in machine.running if attempt not in machine.begun]
+        waiting = self.world.machine.waiting
         if waiting:
-            machine.give_back(self.rng.choice(waiting)[0])
+            self.world.machine.give_back(self.rng.choice(waiting)[0])
             self.visit("handed back")
+        return bool(waiting)
 
-    def long(self) -> None:
-        if self.world.long():
-            self.visit("turned out long")
-
-    def tell_progress(self) -> None:
+    def long(self) -> bool:
+        """A call proves to take long."""
         machine = self.world.machine
-        if machine.running:
-            machine.tell_progress(self.rng.choice(list(machine.running))[0], done=self.world.number())
-            self.visit("progress of a job")
+        calls = [start.job_id for start in machine.running.values() if start.lane is Lane.CPU]
+        if calls:
+            machine.turn_out_long(self.rng.choice(calls))
+            self.visit("turned out long")
+        return bool(calls)
+
+    def tell_progress(self) -> bool:
+        machine = self.world.machine
+        if not machine.running:
+            return False
+        machine.tell_progress(self.rng.choice(list(machine.running))[0], done=self.world.number())
+        self.visit("progress of a job")
+        return True
 
     def capacity(self) -> None:
         self.world.machine.make_room(self.rng.randint(0, 3), self.rng.choice([1, 1, 4]), self.rng.choice([1, 1, 2]))
         self.visit("room changes")
 
-    def stale(self) -> None:
-        self.world.stale()
+    def stale(self) -> bool:
+        """A worker reports what is long over."""
+        report = self.world.machine.repeat(self.rng.choice(["finished", "finished", "returned", "long"]))
+        if report is not None:
+            self.visit(f"stale {report}")
+        return report is not None
 
     # Time.
 
     def some_time(self) -> None:
         self.world.advance(self.rng.choice([0.001, 0.05, 0.5, 3.0]))
 
-    def next_timer(self) -> None:
+    def next_timer(self) -> bool:
         """Straight on to what is due next; never past it."""
         assert self.world.life is not None
         due = self.world.life.next_timer()
-        if due is not None and due < 60.0:
-            self.world.advance(due)
+        if due is None or due > 60.0:
+            return False
+        self.world.advance(due)
+        return True
 
     def set_wall(self) -> None:
         step = self.rng.choice([-DAY, DAY])
@@ -199,7 +221,7 @@ class Walk:
     def prune(self) -> None:
         life = self.world.life
         assert life is not None
-        life.alive(lambda: life.daemon.keep(self.rng.randint(3, 30), self.rng.choice([5.0, 1e9])))
+        life.alive(lambda: life.daemon.keep(self.rng.randint(10, 40), self.rng.choice([30.0, 1e9, 1e9])))
 
     # What goes wrong with the disk.
 
@@ -212,13 +234,16 @@ class Walk:
         self.world.life.store.full = True
         self.visit("disk full")
 
-    def disk_has_room(self) -> None:
+    def disk_has_room(self) -> bool:
         assert self.world.life is not None
         store = self.world.life.store
+        if not store.full:
+            return False
         if store.refused:
             self.visit("disk has room again")
             store.refused = 0
         store.full = False
+        return True
 
     # What goes wrong with clients.
 
@@ -227,57 +252,66 @@ class Walk:
         able = [client for client in self.world.clients if client.can_ask]
         return self.rng.choice(able) if able else None
 
-    def drop(self) -> None:
+    def drop(self) -> bool:
         """A client is gone, with some of what it has sent still coming through."""
         client, life = self.someone(), self.world.life
         if client is None or client.link is None or life is None:
-            return
+            return False
         link = client.link
         del link.up[self.rng.randint(0, len(link.up)) :]
         life.alive(lambda: link.move(4096))
         life.alive(link.lose)
         client.hang_up()
         self.visit("client dropped")
+        return True
 
-    def freeze(self) -> None:
+    def freeze(self) -> bool:
         """A client vanishes without a word."""
         client = self.someone()
-        if client is not None and client.link is not None:
-            client.link.frozen = True
-            client.hang_up()
-            self.visit("client half-open")
+        if client is None or client.link is None:
+            return False
+        client.link.frozen = True
+        client.hang_up()
+        self.visit("client half-open")
+        return True
 
-    def keepalive(self) -> None:
+    def keepalive(self) -> bool:
         """The system notices that one is not there any more."""
         frozen = [link for link in self.world.links if link.frozen and not link.over]
         life = self.world.life
         if frozen and life is not None:
             life.alive(self.rng.choice(frozen).lose)
             self.visit("half-open noticed")
+        return bool(frozen)
 
-    def slow(self) -> None:
+    def slow(self) -> bool:
         client = self.someone()
-        if client is not None and client.link is not None:
-            client.link.slow = True
-            self.visit("client slow")
+        if client is None or client.link is None:
+            return False
+        client.link.slow = True
+        self.visit("client slow")
+        return True
 
-    def read_on(self) -> None:
-        for client in self.world.clients:
-            client.read_on()
+    def read_on(self) -> bool:
+        return self.rng.choice(self.world.clients).read_on()
 
-    def half_close(self) -> None:
+    def half_close(self) -> bool:
         """A client ends its input, now and then in the middle of a line."""
         client = self.someone()
-        if client is not None and client.link is not None:
-            if self.rng.random() < 0.3:
-                client.link.send(b'submit {"argv": ["never"')
-            client.link.half_closed = True
-            self.visit("client half-closed")
+        if client is None or client.link is None:
+            return False
+        if self.rng.random() < 0.3:
+            client.link.send(b'submit {"argv": ["never"')
+        client.link.half_closed = True
+        self.visit("client half-closed")
+        return True
 
-    def quit(self) -> None:
+    def quit(self) -> bool:
         client = self.someone()
-        if client is not None and client.link is not None:
-            client.say_quit()
+        if client is None:
+            return False
+        client.say_quit()
+        return True
 
     def visit(self, what: str) -> None:
         self.world.story.visit(what)

@@ -10,10 +10,9 @@ from unittest import mock
 
 from twisted.logger import LogEvent, globalLogPublisher
 
-from jobd import events
 from jobd.feed import Feed
 from jobd.follow import Following
-from jobd.job import Lane, State
+from jobd.job import State
 from jobd.server import Session, SessionFactory
 from jobd.testing import WALL
 from tests.unit.simulation import Steps
@@ -27,7 +26,7 @@ from .oracle import Oracle
 from .story import Story, Violation
 from .wishes import Wishes
 
-LIMITS = {"UNREAD": 6000, "UNREAD_PAUSE": 2500, "UNANSWERED": 8, "IN_A_ROW": 4}
+LIMITS = {"UNREAD": 1500, "UNREAD_PAUSE": 800, "UNANSWERED": 8, "IN_A_ROW": 4}
 """What L{jobd.server} lets a client have, made small enough to be met often."""
 
 PAGES = {"FIRST": 2, "MOST": 4, "BYTES": 400}
@@ -73,15 +72,18 @@ class World:
 
     # The daemon's life.
 
-    def boot(self) -> Life:
-        """A daemon is started on what the last one left."""
+    def boot(self, fuse: int | None = None) -> Life:
+        """
+        A daemon is started on what the last one left.
+
+        @param fuse: before which of its first effects it dies.
+        """
         adopted = len(self.machine.running)
         self.story.visit("started on running jobs" if adopted else "started")
         rest = self.rng.choice([0.0, 0.003])
         self.life = self.oracle.life = life = Life(self.rng, self.disk, self.machine, self.oracle, self.wall, rest)
         self.oracle.room.adopted()
-        if self.rng.random() < 0.1:
-            life.fuse = self.rng.randint(0, 3)
+        life.fuse = fuse
         life.boot()
         if not life.dead and self.auditor.act():
             self.auditor.act()
@@ -169,26 +171,9 @@ class World:
         exit_code = int(state is not State.SUCCEEDED) * self.rng.randint(1, 9)
         listening = self.life is not None and not self.life.dead
         self.story.tell(f"job {start.job_id} : attempt {start.attempt} ends as {state.word}")
-        self.machine.end(attempt, state, exit_code=exit_code)
+        self.machine.end(attempt, state, exit_code=exit_code, result="x" * self.rng.choice([0, 0, 50, 300]))
         if not listening:
             self.story.visit("ended while no daemon was there")
-        return True
-
-    def long(self) -> bool:
-        calls = [start for start in self.machine.running.values() if start.lane is Lane.CPU]
-        if not calls or self.life is None:
-            return False
-        self.machine.turn_out_long(self.rng.choice(calls).job_id)
-        return True
-
-    def stale(self) -> bool:
-        """A worker reports what is long over."""
-        if self.life is None or self.life.dead:
-            return False
-        report = self.machine.repeat(self.rng.choice(["finished", "finished", "returned", "long"]))
-        if report is None or isinstance(report, events.Capacity):
-            return False
-        self.story.visit(f"stale {type(report).__name__.lower()}")
         return True
 
 

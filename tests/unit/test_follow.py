@@ -10,9 +10,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from jobd import follow
+from jobd.errors import Full
 from jobd.follow import LATEST
 from jobd.outputs import Part
-from jobd.testing import FakePool, MemoryClient, MemoryDaemon
+from jobd.testing import FakePool, HeldStore, MemoryClient, MemoryDaemon
 from jobd.worker.output import Stream, output_path
 
 
@@ -204,6 +205,25 @@ class Follows(SynchronousTestCase):
         self.daemon.advance(0)
         lines = self.client.take()
         self.assertIn('"data":"//4=","encoding":"base64"', lines[-1])
+
+    def test_an_end_that_is_not_kept_yet(self) -> None:
+        """While there is no room to keep a job's end it is followed on, and its end is told once it is kept."""
+        store = HeldStore(holding=False)
+        self.daemon = MemoryDaemon(store, output=self.folder)
+        self.client = self.daemon.connect()
+        self.submit()
+        store.holding = True
+        self.finish()
+        store.refuse(Full("there is no room"))
+        self.daemon.settle()
+        self.client.send("follow 1")
+        for _ in range(8):
+            self.daemon.advance(LATEST / 2)
+        self.assertEqual((["ok 1"], 1), (self.client.take(), store.held))
+        store.release()
+        self.daemon.settle()
+        self.daemon.advance(LATEST)
+        self.assertEqual([(1, "succeeded", None)], self.told())
 
     def test_gone(self) -> None:
         """When the client has gone nobody looks at the files any more."""

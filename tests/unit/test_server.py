@@ -349,6 +349,27 @@ class Endings(Sessions):
         self.client.half_close()
         self.assertEqual((["ok 1"], 2), (self.client.take(), self.daemon.scheduler.next_id))
 
+    def test_half_close_by_one_that_reads_slowly(self) -> None:
+        """What gathered while the transport had no room comes too, however long the client takes."""
+        self.client.stop_reading()
+        self.client.send("ping a", "ping b")
+        self.client.half_close()
+        self.daemon.advance(10 * TIME_TO_AUTH)
+        self.assertFalse(self.client.gone)
+        self.client.read_on()
+        self.assertEqual((["ok a", "ok b"], True, False), (self.client.take(), self.client.gone, self.aborted()))
+
+    def test_quit_by_one_that_reads_slowly(self) -> None:
+        """Quit and all before it are answered also if the transport had no room for the answers."""
+        self.client.stop_reading()
+        self.client.send("ping a")
+        self.client.send("ping b", "quit")
+        self.client.read_on()
+        self.assertEqual((["ok a", "ok b", "ok"], True), (self.client.take(), self.client.gone))
+
+    def aborted(self) -> bool:
+        return self.client.transport.aborted
+
     def test_quit(self) -> None:
         """Quit is answered, then the connection is closed; nothing behind it is executed, and nothing more is told."""
         self.client.send("run a", "quit", "run b")
