@@ -195,7 +195,7 @@ class Scheduler:
             # What is not there has ended as it was to: else this job would have been skipped.
             remaining = {other: policy for other, policy in after.items() if other in self.jobs}
             if remaining:
-                self._block(job, remaining)
+                self._block(job, remaining, now)
             else:
                 self._sleep(job, now)
         return None
@@ -289,15 +289,20 @@ class Scheduler:
         if not remaining:
             self._unblocked(job, now, out)
             return
-        self._block(job, remaining)
+        self._block(job, remaining, now)
 
     def _block(self, job: Job, remaining: dict[int, str]) -> None:
         self.blocked[job.id] = remaining
+        if job.due is not None:
+            # Whoever sets the clock meanwhile does not change how long it waits.
+            self._deadlines.set(job, now.steady + max(0.0, job.due - now.wall))
         for other in remaining:
             self._dependents.setdefault(other, []).append(job.id)
 
     def _unblocked(self, job: Job, now: Now, out: list[Action]) -> None:
         if job.due is not None and job.due > now.wall:
+            self._sleep(job, now)
+        elif job.deadline is None:
             self._sleep(job, now)
         else:
             self._make_ready(job, out)
@@ -516,7 +521,10 @@ class Scheduler:
 
     def _tick(self, event: events.Tick, now: Now, out: list[Action]) -> None:
         while (job := self._deadlines.take(now.steady)) is not None:
-            if job.state is State.WAITING:
+            if job.id in self.blocked:
+                job.due = None
+                out.append(Update(job))
+            elif job.state is State.WAITING:
                 self._make_ready(job, out)
             elif job.ending is None:
                 self._ask_to_end(job, State.TIMED_OUT, out)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .dues import Dues
     from .requests import Asked
 
-WINDOW = 600
+WINDOW = 400
 """Bytes written by the daemon and not read by the client when the transport tells it to pause."""
 
 

@@ -263,7 +263,7 @@ class Oracle:
             raise self.wrong(f"'{asked.line}' has tag {asked.tag!r}, its reply is {line!r}")
         if word == b"ok":
             asked.ok(self, link, rest)
-            self.story.visit(f"ok {asked.verb}")
+            self.story.visit(f"ok {asked.what}")
         elif word == b"error" and code.decode() in asked.errors:
             asked.refused(self, link, code.decode())
             self.story.visit(f"error {code.decode()}")

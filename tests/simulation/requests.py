@@ -32,8 +32,10 @@ class Asked:
         self.errors = self.errors | frozenset(errors)
 
     @property
-    def verb(self) -> str:
-        return self.line.partition(" ")[0]
+    def what(self) -> str:
+        """What is counted of it: its verb, and whether that was with a filter or options."""
+        verb, _, argument = self.line.partition(" ")
+        return f"{verb} with {'a filter' if verb in ('wait', 'cancel') else 'options'}" if argument[:1] == "{" else verb
 
     def sent(self, link: Link) -> None:
         """It is on its way."""

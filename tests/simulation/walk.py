@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 from jobd.job import Lane, State
@@ -13,10 +14,31 @@ DAY = 86_400.0
 
 ENDS = (State.SUCCEEDED, State.SUCCEEDED, State.SUCCEEDED, State.FAILED, State.FAILED, State.LOST)
 
+WRONG = 0.03
+"""The part of steps in which something goes wrong."""
+
 TRIES = 50
 
 Move = Callable[[], "bool | None"]
 """One step. False: there was nothing to be done."""
+
+
+class Choice:
+    """
+    @param moves: each with its weight.
+    """
+
+    def __init__(self, rng: random.Random, moves: list[tuple[float, Move]]) -> None:
+        self._rng = rng
+        self._moves = [move for _, move in moves]
+        self._weights = [weight for weight, _ in moves]
+
+    def one(self) -> None:
+        """Make a move; one that cannot be made just now is passed over."""
+        for _ in range(TRIES):
+            (move,) = self._rng.choices(self._moves, self._weights)
+            if move() is not False:
+                return
 
 
 class Walk:
@@ -24,64 +46,75 @@ class Walk:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.rng = world.rng
-        self._living: list[tuple[float, Move]] = [
-            (14, self.one_turn),
-            (14, self.all_turns),
-            (16, self.write),
-            (10, self.read),
-            (24, self.move),
-            (24, self.client_reads),
-            (18, self.client_acts),
-            (11, self.end),
-            (3, self.begin),
-            (1.5, self.give_back),
-            (1, self.long),
-            (0.7, self.tell_progress),
-            (0.4, self.capacity),
-            (3, self.some_time),
-            (5, self.next_timer),
-            (0.8, self.stale),
-            (0.12, self.prune),
-            (0.12, self.crash),
-            (0.2, self.light_fuse),
-            (0.05, self.store_error),
-            (0.08, self.machine_dies),
-            (0.05, self.stop),
-            (0.05, self.stop_and_keep),
-            (0.12, self.disk_full),
-            (2, self.disk_has_room),
-            (0.15, self.set_wall),
-            (0.3, self.drop),
-            (0.2, self.freeze),
-            (0.1, self.keepalive),
-            (0.6, self.slow),
-            (0.2, self.read_on),
-            (0.2, self.half_close),
-            (0.12, self.quit),
-        ]
-        self._down: list[tuple[float, Move]] = [
-            (10, self.boot),
-            (5, self.client_reads),
-            (4, self.end),
-            (2, self.begin),
-            (2, self.some_time),
-            (0.5, self.set_wall),
-            (0.5, self.machine_dies),
-        ]
-        self._weights = {id(moves): [weight for weight, _ in moves] for moves in (self._living, self._down)}
+        self.rng = rng = world.rng
+        self._going_on = Choice(
+            rng,
+            [
+                (14, self.one_turn),
+                (14, self.all_turns),
+                (16, self.write),
+                (10, self.read),
+                (24, self.move),
+                (24, self.client_reads),
+                (10, self.client_acts),
+                (10, self.end),
+                (3, self.begin),
+                (1, self.give_back),
+                (0.7, self.long),
+                (0.7, self.tell_progress),
+                (2, self.some_time),
+                (4, self.next_timer),
+            ],
+        )
+        self._going_wrong = Choice(
+            rng,
+            [
+                (12, self.stale),
+                (6, self.capacity),
+                (3, self.prune),
+                (4, self.crash),
+                (8, self.light_fuse),
+                (2, self.store_error),
+                (3, self.machine_dies),
+                (2, self.stop),
+                (2, self.stop_and_keep),
+                (5, self.disk_full),
+                (10, self.disk_has_room),
+                (4, self.set_wall),
+                (8, self.drop),
+                (5, self.freeze),
+                (3, self.keepalive),
+                (14, self.slow),
+                (5, self.read_on),
+                (6, self.half_close),
+                (3, self.quit),
+            ],
+        )
+        self._down = Choice(
+            rng,
+            [
+                (10, self.boot),
+                (5, self.client_reads),
+                (4, self.end),
+                (2, self.begin),
+                (2, self.some_time),
+                (0.5, self.set_wall),
+                (0.5, self.machine_dies),
+            ],
+        )
 
     def run(self, steps: int) -> None:
         for _ in range(steps):
             self.step()
 
     def step(self) -> None:
-        """Something happens; what cannot happen just now is passed over."""
-        for _ in range(TRIES):
-            moves = self._living if self.world.life is not None else self._down
-            ((_, move),) = self.rng.choices(moves, self._weights[id(moves)])
-            if move() is not False:
-                break
+        """Something happens."""
+        if self.world.life is None:
+            self._down.one()
+        elif self.rng.random() < WRONG:
+            self._going_wrong.one()
+        else:
+            self._going_on.one()
         self.world.tidy()
 
     # The daemon and its surroundings go on.

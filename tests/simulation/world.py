@@ -26,7 +26,7 @@ from .oracle import Oracle
 from .story import Story, Violation
 from .wishes import Wishes
 
-LIMITS = {"UNREAD": 1500, "UNREAD_PAUSE": 800, "UNANSWERED": 8, "IN_A_ROW": 4}
+LIMITS = {"UNREAD": 1000, "UNREAD_PAUSE": 500, "UNANSWERED": 8, "IN_A_ROW": 4}
 """What L{jobd.server} lets a client have, made small enough to be met often."""
 
 PAGES = {"FIRST": 2, "MOST": 4, "BYTES": 400}

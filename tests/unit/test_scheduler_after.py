@@ -192,6 +192,19 @@ class DelayTests(TestCase):
             bench.advance(then)
             self.assertEqual(state, bench.states(2)[0])
 
+    def test_delay_and_after_while_the_clock_is_set(self) -> None:
+        """Whoever sets the clock on the wall meanwhile changes nothing of that."""
+        for step in (-86_400.0, 86_400.0):
+            bench = Bench()
+            bench.submit(job(), job(after=[-1], delay=10))
+            bench.advance(4)
+            bench.wall += step
+            bench.finish(1)
+            bench.advance(5)
+            self.assertEqual(["waiting"], bench.states(2))
+            bench.advance(1)
+            self.assertEqual(["running"], bench.states(2))
+
     def test_after_ended_and_delay(self) -> None:
         """A job that comes after one that has succeeded, with a delay, waits for its time only."""
         bench = Bench()
