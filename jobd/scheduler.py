@@ -291,7 +291,7 @@ class Scheduler:
             return
         self._block(job, remaining, now)
 
-    def _block(self, job: Job, remaining: dict[int, str]) -> None:
+    def _block(self, job: Job, remaining: dict[int, str], now: Now) -> None:
         self.blocked[job.id] = remaining
         if job.due is not None:
             # Whoever sets the clock meanwhile does not change how long it waits.
@@ -300,12 +300,10 @@ class Scheduler:
             self._dependents.setdefault(other, []).append(job.id)
 
     def _unblocked(self, job: Job, now: Now, out: list[Action]) -> None:
-        if job.due is not None and job.due > now.wall:
-            self._sleep(job, now)
+        if job.due is None:
+            self._make_ready(job, out)
         elif job.deadline is None:
             self._sleep(job, now)
-        else:
-            self._make_ready(job, out)
 
     def _sleep(self, job: Job, now: Now) -> None:
         job.state = State.WAITING
