@@ -32,6 +32,7 @@ from jobd.store.problems import explain
 from jobd.store.promised import Promise, Promised
 from jobd.store.restore import check, high_marks, mend, read_snapshot
 from jobd.store.sqlreader import SqlReader
+from jobd.store.whole import missing_pages
 
 T = TypeVar("T")
 Call = Callable[..., None]
@@ -105,6 +106,9 @@ class SqliteStore:
         return snapshot
 
     def _open(self, connections: list[sqlite3.Connection], fresh: bool, promise: Promise | None) -> Snapshot:
+        missing = 0 if fresh else missing_pages(self._path)
+        if missing:
+            raise StoreError(f"the job store {self._path} cannot be read: {missing} of its pages are missing")
         database = self._connect()
         connections.append(database)
         self._prepare(database, fresh)
@@ -170,8 +174,10 @@ class SqliteStore:
         if promise is None:
             return attrs.evolve(found, instance=f"{secrets.randbits(63):016x}")
         another = found.instance not in ("", promise.instance)
-        if found.next_id >= promise.next_id and found.cursor >= promise.cursor and not another:
-            return attrs.evolve(found, instance=promise.instance)
+        # A record that cannot be read may be the one with the newest cursor.
+        told = found.cursor >= promise.cursor or any(kept.unreadable for kept in found.jobs)
+        if found.next_id >= promise.next_id and told and not another:
+            return attrs.evolve(found, instance=promise.instance, cursor=max(found.cursor, promise.cursor))
         if promise.synced or another:
             missing = "is another one than" if another else "knows less than"
             raise StoreError(
