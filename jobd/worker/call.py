@@ -30,7 +30,7 @@ from jobd.worker.modules import Folders, Modules
 from jobd.worker.outcome import Ended, Usage, children_time, done, failed, process_usage
 from jobd.worker.results import CallSpec, decode_spec, invoke, raised, returned, run_coroutine
 from jobd.worker.scratch import Printed
-from jobd.worker.startup import begin
+from jobd.worker.startup import begun
 from jobd.worker.watchdog import Watchdog
 
 _CHILD = 0.0003
@@ -49,7 +49,7 @@ class CallWorker:
     @ivar printed: what the calls write to standard output and error.
     """
 
-    def __init__(self, link: Link, output: str) -> None:
+    def __init__(self, link: Link, output: str, limit: int = 0) -> None:
         self.link = link
         self.waiting: deque[bytes] = deque()
         self.current: tuple[bytes, bytes] | None = None
@@ -173,8 +173,8 @@ def set_environment(changes: Mapping[str, str | None]) -> None:
 
 def main() -> None:
     """The program."""
-    options, link = begin(sys.argv[1:])
-    CallWorker(link, options.output).run()
+    with begun(sys.argv[1:]) as (options, link, _):
+        CallWorker(link, options.output, options.limit).run()
 
 
 if __name__ == "__main__":

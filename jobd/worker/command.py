@@ -63,9 +63,9 @@ decode_spec = msgspec.json.Decoder(CommandSpec).decode
 class Settings:
     """What is the same for all commands of a runner: read once, when it starts."""
 
-    def __init__(self, output: str, keep: int = KEEP) -> None:
+    def __init__(self, output: str, keep: int = KEEP, limit: int = 0) -> None:
         self.output = output
-        self.spool = Spool(output, keep)
+        self.spool = Spool(output, keep, limit)
         self.home = home()
         self.environment = dict(os.environ)
 
@@ -253,8 +253,13 @@ def finish_of(code: int) -> Finish:
         return Finish(128 - code, f"SIGRTMIN+{-code - 34}" if -code > 34 else str(-code))
 
 
-def outcome_of(finish: Finish, left: int = 0, error: str | None = None) -> Ended:
-    """How the attempt ended. C{left}: how many processes had to be ended after it."""
-    extra: dict[str, Any] = {"signal": finish.signal, "left": left or None, "error": error}
+def outcome_of(finish: Finish, left: int = 0, cut: bool = False) -> Ended:
+    """
+    How the attempt ended.
+
+    @param left: how many processes had to be ended after it.
+    @param cut: it wrote more than is kept.
+    """
+    extra: dict[str, Any] = {"signal": finish.signal, "left": left or None, "cut": cut or None}
     state = b"failed" if finish.exit_code else b"succeeded"
     return Ended(state, finish.exit_code, members(**extra))

@@ -91,7 +91,7 @@ def _output_here() -> JobOutput | None:
 class IoWorker:
     """The program; its main thread reads the link."""
 
-    def __init__(self, link: Link, output: str, threads: int) -> None:
+    def __init__(self, link: Link, output: str, threads: int, limit: int = 0) -> None:
         self._link = link
         self._folder = output
         self._home = startup.home()

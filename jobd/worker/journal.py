@@ -7,6 +7,7 @@ again. The file is empty until the worker has come up. Each line begins with the
 eight hexadecimal digits and a space; a line that is cut or does not agree ends what is believed::
 
     W PID                            the worker has come up
+    G PATH                           the control group it is in with all that it starts (if it is)
     E                                its link has ended without an order to stop; these had begun:
     B ID ATTEMPT                     one of them
     D ID ATTEMPT STATE WALL OUTCOME  as on the link (L{jobd.worker.link}): how one has ended

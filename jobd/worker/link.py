@@ -21,6 +21,7 @@ last word of a line may hold spaces::
         F ID ATTEMPT TEXT                the same, because the system has no room for it now: TEXT says of what
         U ID ATTEMPT USER SYS MAX_RSS    what a call that is being ended has used: its D will not come
         P ID ATTEMPT JSON                progress the job reported
+        T ID ATTEMPT                     stuck: it was killed and does not go away; its D comes if it does
         L TEXT                           for the daemon's log
 
 Every C{S} is answered by exactly one C{D}, C{R} or C{F}, unless the worker dies first:

@@ -119,10 +119,10 @@ def _or_null(descriptor: int) -> int:
 class ThreadedRunner:
     """Reads the link in its main thread; every command has a thread that waits for it."""
 
-    def __init__(self, link: Link, output: str) -> None:
+    def __init__(self, link: Link, output: str, limit: int = 0) -> None:
         self._link = link
         # Windows cannot rename an open file: none is kept open for another command.
-        self._settings = Settings(output, keep=0)
+        self._settings = Settings(output, keep=0, limit=limit)
         self._lock = Lock()
         self._changed = Condition(self._lock)
         self._processes: dict[tuple[bytes, bytes], Process | None] = {}

@@ -9,24 +9,27 @@ descriptors of this process are closed on exec, so none needs closing by hand.
 
 A command has ended when its main process has. What that one has left running
 is then ended too, and only when all is gone is the finish reported. No pipe is
-ever waited for.
+ever waited for. What does not even go when it is killed, as it hangs in the kernel, is
+told to be stuck, and reported when it has gone after all.
+
+Short commands need no looking after. What has run for a while is looked at twice a second: it gets a control group, and
+its output is cut where it is too long.
 """
 
 from __future__ import annotations
 
-import heapq
 import os
 import select
 import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
 
 from jobd.worker import tree
+from jobd.worker.cgroup import Own
 from jobd.worker.command import (
     NOT_EXECUTABLE,
     CannotStart,
@@ -40,15 +43,20 @@ from jobd.worker.command import (
     outcome_of,
 )
 from jobd.worker.link import Link, no_room
-from jobd.worker.outcome import UNKNOWN, Usage, done, failed
-from jobd.worker.spool import OwnFile
+from jobd.worker.outcome import Usage, done, failed
+from jobd.worker.running import Command, Timers
 
 assert sys.platform != "win32"
 
+from jobd.worker.descent import Descent  # noqa: E402
+from jobd.worker.family import Family  # noqa: E402
 from jobd.worker.outcome import usage  # noqa: E402
 
 _STARTS = 4
 """How many commands are started before ended ones are collected again."""
+
+_LOOK = 0.5
+"""Seconds from one look at what runs to the next. What is younger is not looked at."""
 
 _LEFT_GRACE = 1.0
 """Seconds between TERM and KILL for what a command has left running."""
@@ -56,9 +64,11 @@ _LEFT_GRACE = 1.0
 _STOP_GRACE = 5.0
 """The same for everything, when the pool has closed the link."""
 
-_KILL_PAUSE = 0.05
+_KILL_PAUSE, _STUCK_PAUSE = 0.05, 1.0
+"""Seconds from one KILL to the next: what forks may escape one. The second is for what is stuck."""
+
 _KILL_PATIENCE = 5.0
-"""Seconds after KILL until a process that does not go away (it hangs in the kernel) is given up."""
+"""Seconds after the first KILL until a process that does not go away is told to be stuck."""
 
 _DEFAULT_SIGNALS = [
     number
@@ -68,55 +78,27 @@ _DEFAULT_SIGNALS = [
 """What this process or the daemon ignores must not be ignored by a command."""
 
 
-class Command:
-    """
-    A command that was started.
-
-    @ivar pid: its main process, and its process group and session.
-    @ivar main: whether the main process has not been waited for.
-    @ivar own: its own output files.
-    @ivar orphans: processes it has left, now children of the runner.
-    @ivar cancelled: whether it was told to end.
-    @ivar killed: the monotonic time of the first KILL.
-    """
-
-    __slots__ = (
-        "attempt", "cancelled", "ended", "job", "killed", "left", "main", "orphans", "own", "pid", "returncode",
-        "started", "used",
-    )  # fmt: skip
-
-    def __init__(self, job: bytes, attempt: bytes, own: list[OwnFile], pid: int, started: float) -> None:
-        self.job = job
-        self.attempt = attempt
-        self.own = own
-        self.pid = pid
-        self.started = started
-        self.main = True
-        self.orphans: set[int] = set()
-        self.cancelled = False
-        self.killed: float | None = None
-        self.left = 0
-        self.ended = 0.0
-        self.returncode = 0
-        self.used: Usage = UNKNOWN
-
-
 class Runner:
-    """The program's one thread."""
+    """
+    The program's one thread.
 
-    def __init__(self, link: Link, output: str) -> None:
+    @param limit: how many bytes are kept of each output stream of an attempt; 0: all.
+    @param group: the control group this process is in with all that it starts.
+    """
+
+    def __init__(
+        self, link: Link, output: str, limit: int = 0, group: Own | None = None, family: Family | None = None
+    ) -> None:
         self._link = link
-        self._settings = Settings(output)
+        self._settings = Settings(output, limit=limit)
         self._queue: deque[tuple[bytes, bytes, bytes]] = deque()
-        self._commands: dict[tuple[bytes, bytes], Command] = {}
-        self._mains: dict[int, Command] = {}
-        self._orphans: dict[int, Command | None] = {}
+        self._family = family or (Descent(group) if tree.adopt_orphans() else Family())
+        self._commands = self._family.commands
         self._ending: set[Command] = set()
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._timer_count = 0
+        self._timers = Timers()
+        self._looking = False
         self._stopping = False
         self._listener = -1
-        self._adopts = tree.adopt_orphans()
         self._null = os.open(os.devnull, os.O_RDWR)
         self._poll = select.poll()
         self._wake_reader = self._catch_signals()
@@ -137,8 +119,8 @@ class Runner:
         self._poll.register(self._link.reader, select.POLLIN)
         os.chdir("/")
         self._link.send(b"H %d\n" % os.getpid())
-        while self._commands or not (self._stopping or self._link.reader == -1):
-            ready = dict(self._poll.poll(self._timeout()))
+        while not self._finished():
+            ready = dict(self._poll.poll(0 if self._queue else self._timers.timeout()))
             if self._wake_reader in ready:
                 with suppress(BlockingIOError):
                     os.read(self._wake_reader, 4096)
@@ -149,11 +131,15 @@ class Runner:
             for _ in range(min(_STARTS, len(self._queue))):
                 self._start(*self._queue.popleft())
             self._collect()
-            self._run_timers()
-        for pid in self._orphans:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+            self._timers.run()
+        self._family.close()
         self._settings.spool.close()
+
+    def _finished(self) -> bool:
+        if self._stopping:
+            # What is stuck will never run on: the pool tells what becomes of it.
+            return all(command.stuck for command in self._commands.values())
+        return self._link.reader == -1 and not self._commands
 
     # Lines.
 
@@ -191,6 +177,9 @@ class Runner:
         self._listener = -1
         self._link.rejoin(self._commands)
         self._poll.register(self._link.reader, select.POLLIN)
+        for command in self._commands.values():
+            if command.stuck:
+                self._tell_stuck(command)
 
     def _hand_back(self, job: bytes, attempt: bytes) -> None:
         self._link.send(b"R %b %b\n" % (job, attempt))
@@ -222,8 +211,10 @@ class Runner:
             self._link.send(no_room(job, attempt, problem))
         else:
             launch.started()
-            command = Command(job, attempt, launch.own, pid, started)
-            self._commands[job, attempt] = self._mains[pid] = command
+            self._family.began(Command(job, attempt, launch.own, pid, started))
+            if not self._looking:
+                self._looking = True
+                self._timers.later(_LOOK, self._look_after)
 
     def _spawn(self, launch: Launch) -> int:
         try:
@@ -255,6 +246,25 @@ class Runner:
             # Not to keep a folder busy that is to be unmounted.
             os.chdir("/")
 
+    # Looking after.
+
+    def _look_after(self) -> None:
+        """Twice a second, while anything runs that long."""
+        self._looking = bool(self._commands)
+        if not self._looking:
+            return
+        self._timers.later(_LOOK, self._look_after)
+        before = time.monotonic() - _LOOK
+        old = [command for command in self._commands.values() if command.started <= before]
+        self._family.look_after(old)
+        for command in old:
+            self._cut(command)
+
+    def _cut(self, command: Command) -> None:
+        for file in command.own:
+            if self._settings.spool.cut(file):
+                command.cut = True
+
     # Ending.
 
     def _collect(self) -> None:
@@ -269,63 +279,33 @@ class Runner:
             if pid == 0:
                 break
             news = True
-            command = self._mains.pop(pid, None)
+            command = self._family.waited_for(pid)
             if command is not None:
                 command.main = False
                 command.ended = now
                 command.returncode = os.waitstatus_to_exitcode(status)
                 command.used = usage(record)
                 self._ending.add(command)
-                continue
-            owner = self._orphans.pop(pid, None)
-            if owner is not None:
-                owner.orphans.discard(pid)
         if news and self._ending:
             self._settle()
 
     def _settle(self) -> None:
         """Report the commands whose tree is gone, begin to end what the others have left."""
-        self._adopt()
+        self._family.look()
         for command in list(self._ending):
-            if not self._remains(command):
+            if not self._family.remains(command):
                 self._report(command)
             elif not command.cancelled:
-                command.left = len(self._processes(command)) or 1
+                command.left = self._family.count(command) or 1
                 self._end(command, _LEFT_GRACE)
 
-    def _remains(self, command: Command) -> bool:
-        if self._adopts:
-            return bool(command.orphans)
-        return not command.main and _group_exists(command.pid)
-
-    def _adopt(self) -> None:
-        """Find out whose the processes are that have become children of this one."""
-        if not self._adopts:
-            return
-        for pid in tree.own_children():
-            if pid in self._mains or pid in self._orphans:
-                continue
-            process = tree.look_at(pid)
-            if process is None or process.state == "Z":
-                continue
-            command = self._owner(process)
-            self._orphans[pid] = command
-            if command is not None:
-                command.orphans.add(pid)
-
-    def _owner(self, process: tree.Process) -> Command | None:
-        for command in (*self._ending, *self._mains.values()):
-            if command.pid in (process.session, process.group):
-                return command
-        named = tree.job_of(process.pid)
-        return None if named is None else self._commands.get(named)
-
-    def _report(self, command: Command, error: str | None = None) -> None:
+    def _report(self, command: Command) -> None:
         self._ending.discard(command)
-        del self._commands[command.job, command.attempt]
+        self._family.over(command)
+        self._cut(command)
         for file in command.own:
             self._settings.spool.ended(file, reuse=not command.left)
-        ended = outcome_of(finish_of(command.returncode), command.left, error)
+        ended = outcome_of(finish_of(command.returncode), command.left, command.cut)
         wall = command.ended - command.started
         self._link.report(done(command.job, command.attempt, ended, wall, command.used))
 
@@ -345,81 +325,27 @@ class Runner:
     def _end(self, command: Command, grace: float) -> None:
         """TERM the whole tree, and KILL it when C{grace} seconds have not been enough."""
         command.cancelled = True
-        self._adopt()
-        self._signal(command, signal.SIGTERM)
-        self._later(grace, lambda: self._kill(command))
+        self._family.look()
+        self._family.signal(command, signal.SIGTERM)
+        self._timers.later(grace, lambda: self._kill(command))
 
     def _kill(self, command: Command) -> None:
-        if self._commands.get((command.job, command.attempt)) is not command:
+        if self._commands.get(command.key) is not command:
             return
         now = time.monotonic()
-        self._adopt()
+        self._family.look()
         if command.killed is None:
             command.killed = now
-            command.left = max(command.left, len(self._processes(command)))
-        elif now - command.killed > _KILL_PATIENCE:
-            self._give_up(command)
-            return
-        self._signal(command, signal.SIGKILL)
-        if command in self._ending and not self._remains(command):
+            command.left = max(command.left, self._family.count(command))
+        self._family.signal(command, signal.SIGKILL)
+        if command in self._ending and not self._family.remains(command):
             self._report(command)
-        else:
-            self._later(_KILL_PAUSE, lambda: self._kill(command))
+            return
+        if not command.stuck and now - command.killed > _KILL_PATIENCE:
+            command.stuck = True
+            self._link.log(f"job {command.job.decode()} cannot be killed: it hangs in the kernel")
+            self._tell_stuck(command)
+        self._timers.later(_STUCK_PAUSE if command.stuck else _KILL_PAUSE, lambda: self._kill(command))
 
-    def _give_up(self, command: Command) -> None:
-        if command.main:
-            command.ended = time.monotonic()
-            command.returncode = -signal.SIGKILL
-            self._mains.pop(command.pid)
-        count = len(self._processes(command))
-        for pid in command.orphans:
-            self._orphans[pid] = None
-        self._report(command, f"{count} of its processes did not end after KILL")
-
-    def _processes(self, command: Command) -> list[tree.Process]:
-        """The living processes of the command, but for the main one."""
-        if not self._adopts:
-            return []
-        found = [process for pid in command.orphans if (process := tree.look_at(pid)) and process.state != "Z"]
-        for root in (*command.orphans, *((command.pid,) if command.main else ())):
-            found += tree.descendants(root)
-        return found
-
-    def _signal(self, command: Command, number: signal.Signals) -> None:
-        others = self._processes(command)
-        if command.main or not self._adopts:
-            # As long as the main process was not waited for, or another one is in its
-            # group, the number stands for this group and no other.
-            with suppress(OSError):
-                os.killpg(command.pid, number)
-        for process in others:
-            if not (command.main and process.group == command.pid):
-                tree.send(process, number)
-
-    # Time.
-
-    def _later(self, delay: float, action: Callable[[], None]) -> None:
-        self._timer_count += 1
-        heapq.heappush(self._timers, (time.monotonic() + delay, self._timer_count, action))
-
-    def _timeout(self) -> float | None:
-        """Milliseconds until something is to be done; C{None}: nothing is."""
-        if self._queue:
-            return 0
-        if not self._timers:
-            return None
-        return max(0.0, self._timers[0][0] - time.monotonic()) * 1000 + 1
-
-    def _run_timers(self) -> None:
-        while self._timers and self._timers[0][0] <= time.monotonic():
-            heapq.heappop(self._timers)[2]()
-
-
-def _group_exists(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    def _tell_stuck(self, command: Command) -> None:
+        self._link.send(b"T %b %b\n" % command.key)

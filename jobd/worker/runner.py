@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import sys
 
-from jobd.worker.startup import begin
+from jobd.worker.startup import begun
 
 
 def main() -> None:
     """The program."""
-    options, link = begin(sys.argv[1:])
-    if sys.platform == "win32" or options.portable:
-        from jobd.worker.portable import ThreadedRunner
+    with begun(sys.argv[1:]) as (options, link, group):
+        if sys.platform == "win32" or options.portable:
+            from jobd.worker.portable import ThreadedRunner
 
-        ThreadedRunner(link, options.output).run()
-    else:
-        from jobd.worker.posix import Runner
+            ThreadedRunner(link, options.output, options.limit).run()
+        else:
+            from jobd.worker.posix import Runner
 
-        Runner(link, options.output).run()
+            Runner(link, options.output, options.limit, group).run()
 
 
 if __name__ == "__main__":

@@ -43,11 +43,13 @@ class Spool:
     All such files of a runner.
 
     @param keep: how many may stay open to be used again.
+    @param limit: the most bytes a file may have; 0: any number.
     """
 
-    def __init__(self, folder: str, keep: int = KEEP) -> None:
+    def __init__(self, folder: str, keep: int = KEEP, limit: int = 0) -> None:
         self._folder = folder
         self._keep = keep
+        self._limit = limit
         self._open = 0
         self._spare: list[OwnFile] = []
 
@@ -74,6 +76,17 @@ class Spool:
         if self._open > self._keep:
             file.close()
             self._open -= 1
+
+    def cut(self, file: OwnFile) -> bool:
+        """Take off what is over the limit; whoever writes to it goes on behind what is left. Whether there was any."""
+        if not self._limit:
+            return False
+        where = file.path if file.descriptor == -1 else file.descriptor
+        with suppress(OSError):
+            if os.stat(where).st_size > self._limit:
+                os.truncate(where, self._limit)
+                return True
+        return False
 
     def ended(self, file: OwnFile, reuse: bool) -> None:
         """

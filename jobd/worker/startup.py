@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from jobd.worker import cgroup
 from jobd.worker.journal import Gone, Journal
 from jobd.worker.link import Link, take_link
 
@@ -18,6 +20,8 @@ class Options(NamedTuple):
     @ivar output: the folder for the jobs' output, absolute.
     @ivar threads: how many plain functions the io worker runs at once.
     @ivar journal: the file by which the next daemon finds this worker; none: it ends with its link.
+    @ivar limit: how many bytes of each output stream of an attempt are kept; 0: all.
+    @ivar cgroup: it may use a control group.
     @ivar portable: the runner is to use a thread for each command, as it does
         where there is no POSIX.
     """
@@ -25,7 +29,21 @@ class Options(NamedTuple):
     output: str
     threads: int = 64
     journal: str = ""
+    limit: int = 0
+    cgroup: bool = True
     portable: bool = False
+
+
+class Worker(NamedTuple):
+    """
+    What a worker program begins with.
+
+    @ivar group: the control group it is in with all that it starts; none where there is none to be had.
+    """
+
+    options: Options
+    link: Link
+    group: cgroup.Own | None
 
 
 def parse(argv: list[str]) -> Options:
@@ -33,28 +51,34 @@ def parse(argv: list[str]) -> Options:
     The options in C{argv} (without the program's name). Raises L{SystemExit}
     with a line that names the wrong one.
     """
-    output, threads, journal, portable = "", 64, "", False
+    options = Options("")
     words = iter(argv)
     for word in words:
         if word == "--output":
-            output = os.path.abspath(next(words, ""))
+            options = options._replace(output=os.path.abspath(next(words, "")))
         elif word == "--threads":
-            threads = int(next(words, "64"))
+            options = options._replace(threads=int(next(words, "64")))
         elif word == "--journal":
-            journal = os.path.abspath(next(words, ""))
+            options = options._replace(journal=os.path.abspath(next(words, "")))
+        elif word == "--output-limit":
+            options = options._replace(limit=int(next(words, "0")))
+        elif word == "--no-cgroup":
+            options = options._replace(cgroup=False)
         elif word == "--portable":
-            portable = True
+            options = options._replace(portable=True)
         else:
             raise SystemExit(f"jobd worker: unknown option {word!r}")
-    if not output:
+    if not options.output:
         raise SystemExit("jobd worker: --output DIR is missing; workers are started by the daemon")
-    return Options(output, threads, journal, portable)
+    return options
 
 
-def begin(argv: list[str]) -> tuple[Options, Link]:
+@contextmanager
+def begun(argv: list[str]) -> Iterator[Worker]:
     """
-    Parse C{argv}, lead a session of our own and take the link. A worker that the next
-    daemon has given up already ends here: it must not begin anything.
+    Parse C{argv}, lead a session of our own and take the link; at the end of the block end what is left of what was
+    started in it, as far as that is to be found. A worker that the next daemon has given up already ends here: it
+    must not begin anything.
     """
     options = parse(argv)
     if sys.platform != "win32":
@@ -66,7 +90,10 @@ def begin(argv: list[str]) -> tuple[Options, Link]:
         journal = Journal(options.journal) if options.journal else None
     except Gone:
         sys.exit(1)
-    return options, take_link(journal)
+    with cgroup.staying(options.cgroup) as group:
+        if journal is not None and group is not None:
+            journal.write([b"G %b" % os.fsencode(group.path)])
+        yield Worker(options, take_link(journal), group)
 
 
 def home() -> str:

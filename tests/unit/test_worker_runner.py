@@ -314,9 +314,14 @@ class PosixRunner(CommandClaims, WorkerTestCase):
         started = 0
         while started < count:
             started += ready.wait().count("x")
-        before = processor_time(pid)
-        time.sleep(1)
-        self.assertLessEqual(processor_time(pid) - before, 0.01)
+        # While they are young each gets a control group, where there are any.
+        end = time.monotonic() + PATIENCE
+        used = 1.0
+        while used > 0.02 and time.monotonic() < end:
+            before = processor_time(pid)
+            time.sleep(1)
+            used = processor_time(pid) - before
+        self.assertLessEqual(used, 0.02)
         self.worker.close_link()
         self.assertEqual({"SIGTERM"}, {done.outcome["signal"] for done in self.worker.all_done(count).values()})
         self.assertEqual(0, self.worker.wait())
