@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import perf_counter
 
+from benchmarks.aside import aside
 from benchmarks.client import CHUNK, exchange
 from benchmarks.contender import Contender, Measure, Trouble, rate_and_times
 from benchmarks.nothing import nothing
@@ -64,14 +65,16 @@ class _Puts:
 
 
 @contextmanager
-def _putting() -> Iterator[Measure]:
+def putting() -> Iterator[Measure]:
+    """Jobs put, and nothing else."""
     with _server() as path, dial(str(path)) as sock:
         puts = _Puts(sock)
         yield rate_and_times(puts.send, puts.one)
 
 
 @contextmanager
-def _worked() -> Iterator[Measure]:
+def worked() -> Iterator[Measure]:
+    """Jobs put, and taken and deleted by workers."""
     with ExitStack() as stack:
         path = str(stack.enter_context(_server()))
         out, into = os.pipe()
@@ -124,13 +127,13 @@ ACCEPTING = Contender(
     "beanstalkd",
     "put, pipelined, 2,000 under way: acknowledged before its log is synced, which is every 50 ms; nobody is told "
     "of a job's end",
-    _putting,
+    aside("benchmarks.peers.beanstalkd:putting"),
 )
 BEANSTALKD = Contender(
     "beanstalkd",
     "put, and reserve and delete by Python workers: acknowledged before its log is synced, every 50 ms; the client is "
     "told of nothing, here by a pipe from the workers; a job whose worker dies is given to another one",
-    _worked,
+    aside("benchmarks.peers.beanstalkd:worked"),
 )
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from benchmarks.aside import aside
 from benchmarks.building import built, compiler
 from benchmarks.contender import Contender, Measure, Trouble, Unavailable, samples, times
 from benchmarks.peers.serving import folder, free_port, program, running, serving
@@ -29,7 +30,8 @@ def _program() -> Path:
 
 
 @contextmanager
-def _foreground() -> Iterator[Measure]:
+def foreground() -> Iterator[Measure]:
+    """Many tasks at once, then calls one at a time."""
     server = program("gearmand", "gearman-job-server")
     speaker = str(_program())
     place = ("127.0.0.1", free_port())
@@ -69,6 +71,6 @@ GEARMAN = Contender(
     "gearmand",
     "foreground calls, client and workers in C: nothing is kept; each acknowledged and told of alone; a call whose "
     "worker dies is given to another one",
-    _foreground,
+    aside("benchmarks.peers.gearman:foreground"),
     most=10_000,
 )

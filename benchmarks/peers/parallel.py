@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from benchmarks.aside import aside
 from benchmarks.contender import Contender, Measure, Unavailable
 from benchmarks.peers.serving import folder, program
 from benchmarks.peers.xargs import fed
@@ -13,7 +14,8 @@ from jobd.settings import usable_cores
 
 
 @contextmanager
-def _commands() -> Iterator[Measure]:
+def commands() -> Iterator[Measure]:
+    """A line of input for each command."""
     parallel = program("parallel", "parallel")
     version = subprocess.run([parallel, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if not version.stdout.startswith(b"GNU parallel"):
@@ -29,6 +31,6 @@ PARALLEL = Contender(
     "GNU parallel",
     "nothing is kept; each command's output is kept together, in files of its own; one exit status that counts "
     "failures; one at a time: a parallel for each",
-    _commands,
+    aside("benchmarks.peers.parallel:commands"),
     most=500,
 )

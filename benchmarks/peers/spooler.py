@@ -9,20 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
+from benchmarks.aside import aside
 from benchmarks.contender import Contender, Measure, Trouble, rate_and_times
 from benchmarks.peers.serving import folder, program
 from jobd.settings import usable_cores
 
 _SCRIPT = """
 for i in $(seq "$1"); do "$TSP" -n true "$i" > /dev/null || exit; done
-"$TSP" -w "$("$TSP" -n -N "$TS_SLOTS" true)" > /dev/null
+"$TSP" -nf -N "$TS_SLOTS" true || exit
 "$TSP" -C
 """
-"""The last command wants all the slots: it runs when all the others have ended."""
+"""The last command, which is waited for, wants all the slots: it runs when all the others have ended."""
 
 
 @contextmanager
-def _queued() -> Iterator[Measure]:
+def queued() -> Iterator[Measure]:
+    """Commands queued from a shell."""
     # Debian calls it tsp, others ts, which is another program there.
     spooler = shutil.which("tsp") or program("ts", "task-spooler")
     with folder() as home:
@@ -50,6 +52,6 @@ SPOOLER = Contender(
     "task-spooler",
     "tsp in a shell loop: the queue is in the server's memory; an exit status for each; a session of its own, the "
     "submitting shell's cwd; one waits for a job, nobody is told",
-    _queued,
+    aside("benchmarks.peers.spooler:queued"),
     most=1_000,
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
+from benchmarks.aside import aside
 from benchmarks.contender import Contender, Measure, Trouble, rate_and_times
 from benchmarks.peers.serving import program
 from jobd.settings import usable_cores
@@ -28,7 +29,8 @@ def fed(command: list[str]) -> Measure:
 
 
 @contextmanager
-def _commands() -> Iterator[Measure]:
+def commands() -> Iterator[Measure]:
+    """A line of input for each command."""
     yield fed([program("xargs", "findutils"), "-n1", f"-P{usable_cores()}", program("true", "coreutils")])
 
 
@@ -36,5 +38,5 @@ XARGS = Contender(
     "xargs -n1 -P",
     "nothing is kept; one exit status for all; shared output, no session and no cwd of their own; one at a time: an "
     "xargs for each",
-    _commands,
+    aside("benchmarks.peers.xargs:commands"),
 )
