@@ -150,6 +150,7 @@ class Session(Protocol):
         self._finishing = False
         self._closing = False
         self._deaf = False
+        self._cut = False
         self._held = 0
         self._out: list[bytes] = []
         self._out_size = 0
@@ -337,6 +338,8 @@ class Session(Protocol):
 
     def announce(self, line: bytes) -> None:
         if self.feed is None:
+        if self._cut:
+            return
             self.send(line)
 
     def answer(self, line: bytes) -> None:
@@ -353,11 +356,6 @@ class Session(Protocol):
         if self._requests and not self._busy and self._unanswered <= UNANSWERED // 2:
             self._work()
 
-    def _cut_off(self) -> None:
-        problem = Slow("this client does not read fast enough; connect again and resume with 'watch'")
-        self._out, self._out_size = [], 0
-        self.transport.write(wire.error(b"", problem))
-        self.hang_up()
     def _write(self) -> None:
         data = b"".join(self._out)
         self._out, self._out_size = [], 0
@@ -368,6 +366,13 @@ class Session(Protocol):
         """Send a feed's events, after the reply that says where they begin."""
         self.feed = feed
         self.reply(request, b"%d" % newest)
+    def _cut_off(self) -> None:
+        problem = Slow("this client does not read fast enough; connect again and resume with 'watch'")
+        # What comes now would look as if nothing were missing before it.
+        self._cut = True
+        self._out, self._out_size = [], 0
+        self.transport.write(wire.error(b"", problem))
+        self.hang_up()
         self.hold(1)
         self.daemon.gather([self._begin_feed])
 

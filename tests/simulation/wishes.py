@@ -35,7 +35,7 @@ class Wishes:
             (7, self.again),
             (1.5, self.conflict),
             (7, self.wait),
-            (2, self.wait_label),
+            (2, self.wait_filter),
             (4, self.wait_group),
             (6, self.cancel),
             (0.7, self.cancel_group),
@@ -139,12 +139,9 @@ class Wishes:
         ids = [number for number in (self.some_id() for _ in range(self.rng.randint(1, 3))) if number is not None]
         return Wait(",".join(map(str, ids)), ids) if ids else None
 
-    def wait_label(self) -> Wait | None:
+    def wait_filter(self) -> Wait | None:
         number = self.some_id()
-        wanted = None if number is None else self.oracle.job(number).wanted
-        if wanted is None or wanted.retries or len(wanted.ids) != 1 or wanted.key:
-            return None
-        return Wait(wire.to_json({"label": wanted.label}).decode(), wanted.ids, exact=False)
+        return None if number is None else Wait(wire.to_json({"ids": str(number)}).decode(), [number], exact=False)
 
     def wait_group(self) -> WaitGroup:
         return WaitGroup(self.rng.choice(GROUPS))

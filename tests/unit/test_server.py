@@ -478,6 +478,20 @@ class Backpressure(Sessions):
         )
         self.assertEqual((True, False), (self.client.gone, other.gone))
 
+    def test_nothing_after_being_cut_off(self) -> None:
+        """What would come after that error is not told: something is missing before it."""
+        self.client.ask("watch")
+        self.client.stop_reading()
+        self.patch(self.client.transport.session, "hang_up", lambda: None)
+        (watcher,) = self.daemon.daemon.watchers
+        line = b"x" * 1_000_000
+        for cursor in range(1, UNREAD // len(line) + 4):
+            watcher.announced(cursor, 1, b"* %d 1 succeeded %s\n" % (cursor, line))
+            self.daemon.daemon.gather([lambda: None])
+            self.daemon.settle()
+        self.client.read_on()
+        self.assertEqual(["*", "error"], [line.split()[0] for line in self.client.take()])
+
     def test_one_that_reads_slowly(self) -> None:
         """A client that reads slowly, but reads, gets everything."""
         self.client.send(*["run a"] * 50)
