@@ -49,6 +49,9 @@ KINDS: dict[str, tuple[Kind, ...]] = {
 }
 """Each client, and what it can do. For C{jobctl} this is C{map}, C{wait} and C{run}."""
 
+CARELESS = "careless"
+"""The control: a client that submits again without keys."""
+
 LINES = 40
 
 _PRINT = f"i=0; while [ $i -lt {LINES} ]; do echo line $i; i=$((i + 1)); [ $((i % 10)) = 0 ] && sleep 0.05; done; true"
@@ -102,16 +105,19 @@ class Trial:
     Runs clients against a daemon through proxies.
 
     @param folder: for the witness files.
+    @param limit: seconds after which a client hangs.
+    @param times: fields of a L{Load}.
     @ivar struck: how often each end of a connection has come.
     @ivar runs: how many loads there were.
     """
 
-    def __init__(self, daemon: Daemon, folder: Path, *, jobs: int = 6, **times: float) -> None:
+    def __init__(self, daemon: Daemon, folder: Path, *, jobs: int = 6, limit: float = LIMIT, **times: float) -> None:
         self.struck: Counter[str] = Counter()
         self.runs = 0
         self._daemon = daemon
         self._folder = folder
         self._jobs = jobs
+        self._limit = limit
         self._times = times
 
     def results(self, client: str, chosen: dict[str, Script], seed: int) -> list[tuple[Case, Result]]:
@@ -123,7 +129,7 @@ class Trial:
             ]
             for case in cases:
                 case.load.url = case.proxy.url
-            found = _RUN.get(client, _run_python)(client, [case.load for case in cases])
+            found = _RUN.get(client, _run_python)(client, [case.load for case in cases], self._limit)
         for case in cases:
             self.struck.update(case.proxy.struck)
         self.runs += len(cases)
@@ -143,10 +149,10 @@ class Trial:
         with jobd.connect(self._daemon.url) as direct:
             since = direct.hello()["cursor"]
             for place, fault in enumerate(chosen.items()):
-                for kind in KINDS[client]:
+                for turn, kind in enumerate(KINDS.get(client, ("submit",))):
                     # Ids that are alike for no two runs, seeds or not: they are keys in one daemon.
                     tag = f"{client}-{time.monotonic_ns():x}"
-                    load = Load(self.runs + place * 3 + KINDS[client].index(kind), kind, "", "", **self._times)  # type: ignore[arg-type]
+                    load = Load(self.runs + place * 3 + turn, kind, "", "", **self._times)  # type: ignore[arg-type]
                     load.tag, load.witness = tag, str(self._folder / tag)
                     load.token = self._daemon.token if load.number % 2 else ""
                     load.since = since
@@ -216,9 +222,9 @@ class Known:
             yield f"these finishes were told: {sorted(told)}, these came: {sorted(expected)}"
 
 
-def _run_python(client: str, loads: list[Load]) -> dict[int, Result]:
+def _run_python(client: str, loads: list[Load], limit: float) -> dict[int, Result]:
     text = json.dumps([attrs.asdict(load) for load in loads]) + "\n"
-    said = _output([sys.executable, "-m", "tests.reliability.loads", client], {}, text)
+    said = _output([sys.executable, "-m", "tests.reliability.loads", client], {}, limit, text)
     found = {}
     for line in said.splitlines():
         if line.startswith("{"):
@@ -234,7 +240,7 @@ def _side_by_side(loads: list[Load], run: Any) -> dict[int, Result]:
         return dict(zip([load.number for load in loads], pool.map(run, loads), strict=True))
 
 
-def _run_cpp(client: str, loads: list[Load]) -> dict[int, Result]:
+def _run_cpp(client: str, loads: list[Load], limit: float) -> dict[int, Result]:
     program = str(probe())
 
     def one(load: Load) -> Result:
@@ -242,7 +248,7 @@ def _run_cpp(client: str, loads: list[Load]) -> dict[int, Result]:
         wanted |= {"JOBS": load.jobs, "TAG": load.tag, "WITNESS": load.witness}
         wanted |= {"TIMEOUT": load.timeout, "LIVENESS": load.liveness, "PATIENCE": load.patience}
         environment = {f"LOAD_{name}": str(value) for name, value in wanted.items()}
-        said = _output([program, "load"], {"JOBD_URL": load.url, "JOBD_TOKEN": load.token, **environment})
+        said = _output([program, "load"], {"JOBD_URL": load.url, "JOBD_TOKEN": load.token, **environment}, limit)
         result = Result()
         *lines, last = said.splitlines() or [""]
         for line in [*lines, last]:
@@ -259,7 +265,7 @@ def _run_cpp(client: str, loads: list[Load]) -> dict[int, Result]:
     return _side_by_side(loads, one)
 
 
-def _run_jobctl(client: str, loads: list[Load]) -> dict[int, Result]:
+def _run_jobctl(client: str, loads: list[Load], limit: float) -> dict[int, Result]:
     def one(load: Load) -> Result:
         if load.kind == "submit":
             inputs = [str(number) for number in range(load.jobs)]
@@ -270,7 +276,7 @@ def _run_jobctl(client: str, loads: list[Load]) -> dict[int, Result]:
         else:
             words = ["--json", "run", "sh", "-c", _PRINT]
         command = [sys.executable, "-c", _JOBCTL, str(load.liveness), str(load.patience), *words]
-        said = _output(command, {"JOBD_URL": load.url, "JOBD_TOKEN": load.token})
+        said = _output(command, {"JOBD_URL": load.url, "JOBD_TOKEN": load.token}, limit)
         result = Result()
         *lines, last = said.splitlines()
         for line in lines:
@@ -290,7 +296,7 @@ _RUN: Any = {"c++": _run_cpp, "jobctl": _run_jobctl}
 _HANGS = "hangs"
 
 
-def _output(command: Sequence[str], environment: dict[str, str], text: str = "") -> str:
+def _output(command: Sequence[str], environment: dict[str, str], limit: float, text: str = "") -> str:
     """What a program printed; the last line tells how it ended, if it is not one that hangs."""
     own = {"PYTHONPATH": ROOT, **environment}
     with subprocess.Popen(
@@ -302,12 +308,12 @@ def _output(command: Sequence[str], environment: dict[str, str], text: str = "")
         text=True,
     ) as process:
         try:
-            said, _ = process.communicate(text, LIMIT)
+            said, _ = process.communicate(text, limit)
         except subprocess.TimeoutExpired:
             process.kill()
             said, _ = process.communicate()
             return f"{said}\n{_HANGS}"
-    return f"{said.rstrip()}\nexit {process.returncode}"
+    return f"{said.rstrip()}\nexit {process.returncode}".lstrip()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,11 +1,12 @@
 """
 The Python clients at work, for tests of what stands between them and a daemon.
 
-    python -m tests.reliability.loads blocking|asyncio|twisted|executor
+    python -m tests.reliability.loads blocking|asyncio|twisted|executor|careless
 
 reads lines of JSON, each a list of L{Load}s; does those of a line side by
 side, each with a client of its own; and prints a line of JSON for each as it
 ends: its number, what the client was told, and the error if there was one.
+C{careless} is a control: the blocking client, but what it submits has no keys.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, Literal
 import attrs
 
 import jobd
+from jobd.client import engine, specs
 from jobd.client.core import Event
 from jobd.client.outcome import Outcome
 from jobd.client.reading import Output
@@ -111,9 +113,9 @@ def opened(connect: Callable[[], Any], patience: float) -> Any:
 def blocking(load: Load, told: Told) -> None:
     with opened(lambda: jobd.connect(**load.options()), load.patience) as client:
         if load.kind == "submit":
-            specs = load.specs()
-            half = len(specs) // 2
-            jobs = [*client.submit(specs[:half]), *map(client.submit, specs[half:])]
+            wanted = load.specs()
+            half = len(wanted) // 2
+            jobs = [*client.submit(wanted[:half]), *map(client.submit, wanted[half:])]
             for job in client.as_completed(jobs):
                 told.add(job.wait())
             return
@@ -127,6 +129,7 @@ def blocking(load: Load, told: Told) -> None:
 
 
 def executor(load: Load, told: Told) -> None:
+    engine.PATIENCE = load.patience
     fields: dict[str, Any] = {"liveness": load.liveness, "group": load.tag, "cwd": ROOT}
     with opened(lambda: jobd.Executor(load.url, token=load.token or None, **fields), load.patience) as pool:
         futures = [pool.submit(mark, load.witness, number) for number in range(load.jobs)]
@@ -150,10 +153,10 @@ async def awaiting(
             await pause(0.05)
     try:
         if load.kind == "submit":
-            specs = load.specs()
-            half = len(specs) // 2
-            jobs = await client.submit(specs[:half])
-            for spec in specs[half:]:
+            wanted = load.specs()
+            half = len(wanted) // 2
+            jobs = await client.submit(wanted[:half])
+            for spec in wanted[half:]:
                 jobs.append(await client.submit(spec))
             async for job in client.as_completed(jobs):
                 told.add(await job.wait())
@@ -243,8 +246,16 @@ def next_loads() -> list[Load]:
     return [Load(**one) for one in json.loads(text)] if text else []
 
 
+def without_key(spec: specs.Spec) -> str:
+    """A job as JSON, without what makes it safe to submit it again."""
+    return json.dumps({name: value for name, value in spec.items() if name != "key"})
+
+
 def main(client: str) -> None:
     """Do what is asked for until there is no more."""
+    if client == "careless":
+        specs.encode = without_key
+        client = "blocking"
     if client == "twisted":
         in_twisted()
         return

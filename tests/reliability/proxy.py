@@ -55,7 +55,7 @@ class Fault:
         it stays, and nothing passes the ways any more. C{refuse}: as
         C{reset}, and for a pause nobody listens.
     @ivar ways: the ways it concerns; the first one's bytes are counted.
-    @ivar after: bytes that pass before the end.
+    @ivar after: bytes that pass before the end, which comes with the next one; 0: it comes at once.
     @ivar pause: seconds.
     """
 
@@ -79,11 +79,19 @@ class _Struck(Exception):
 
 
 @functools.cache
-def _loop() -> asyncio.AbstractEventLoop:
-    """The event loop of all proxies, in a thread of its own."""
+def _running() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="fault proxies", daemon=True).start()
     return loop
+
+
+_guard = threading.Lock()
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """The event loop of all proxies, in a thread of its own."""
+    with _guard:
+        return _running()
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -227,15 +235,15 @@ class _Connection:
     async def _pump(self, way: Way, source: socket.socket, sink: socket.socket) -> None:
         fault, passed = self._fault, 0
         counted = fault.end != "none" and way == fault.ways[0]
+        if counted and not fault.after:
+            counted = self._strike(sink)
         while True:
             left = fault.after - passed if counted else _READ
-            if left <= 0:
-                self._strike(sink)
-                counted = False
-                continue
-            data = await _loop().sock_recv(source, min(left, fault.piece))
+            data = await _loop().sock_recv(source, min(max(left, 1), fault.piece))
             if not data:
                 break
+            if left <= 0:
+                counted = self._strike(sink)
             if way in self._holes:
                 continue
             seconds = self._proxy.pause(fault)
@@ -249,9 +257,9 @@ class _Connection:
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
 
-    def _strike(self, sink: socket.socket) -> None:
+    def _strike(self, sink: socket.socket) -> bool:
         """
-        The end has come.
+        The end has come; it comes once.
 
         @raise _Struck: for the whole connection, and not only for a way.
         """
@@ -263,6 +271,7 @@ class _Connection:
             self._holes.update(self._fault.ways)
         else:
             raise _Struck
+        return False
 
     async def _end(self) -> None:
         if self._fault.end == "slow close":
