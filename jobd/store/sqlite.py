@@ -41,8 +41,8 @@ Task = Callable[[sqlite3.Connection], None]
 OLDEST = (3, 33)
 """The first SQLite with C{UPDATE … FROM}."""
 
-PATIENCE = 10.0
-"""Seconds to wait for another program that has locked the file, before that is told."""
+PATIENCE = 2.0
+"""Seconds to wait for another program that has locked the file. Meanwhile nothing else is told to anybody, either."""
 
 LONGEST_LEFT = 64 << 20
 """Bytes that the log's file may keep when what was in it has been folded back: it had to grow once."""

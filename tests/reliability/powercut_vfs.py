@@ -31,6 +31,18 @@ TEXTS = {
 }
 """What Python's own module says for the same codes."""
 
+CODES: dict[type[apsw.Error], int] = {apsw.FullError: apsw.SQLITE_FULL, apsw.CorruptError: apsw.SQLITE_CORRUPT}
+
+IO_CODES = {
+    "open": apsw.SQLITE_CANTOPEN,
+    "write": apsw.SQLITE_IOERR_WRITE,
+    "sync": apsw.SQLITE_IOERR_FSYNC,
+    "truncate": apsw.SQLITE_IOERR_TRUNCATE,
+    "delete": apsw.SQLITE_IOERR_DELETE,
+}
+
+NAMES = {int(code): str(name) for name, code in apsw.mapping_extended_result_codes.items() if isinstance(code, int)}
+
 _names = map("recorded-{}".format, itertools.count())
 
 
@@ -41,18 +53,8 @@ def no_room(kind: str) -> apsw.Error:
 
 def failed(kind: str) -> apsw.Error:
     """What it makes of C{EIO}."""
-    problem: apsw.Error
-    if kind == "open":
-        problem = apsw.CantOpenError("Input/output error")
-        problem.extendedresult = apsw.SQLITE_CANTOPEN
-        return problem
-    problem = apsw.IOError("Input/output error")
-    problem.extendedresult = {
-        "write": apsw.SQLITE_IOERR_WRITE,
-        "sync": apsw.SQLITE_IOERR_FSYNC,
-        "truncate": apsw.SQLITE_IOERR_TRUNCATE,
-        "delete": apsw.SQLITE_IOERR_DELETE,
-    }[kind]
+    problem: apsw.Error = apsw.CantOpenError("EIO") if kind == "open" else apsw.IOError("EIO")
+    vars(problem)["extendedresult"] = IO_CODES[kind]
     return problem
 
 
@@ -109,9 +111,12 @@ class RecordingVFS(apsw.VFS):
         self._recorder = recorder
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
-        path = Path(name.filename() if isinstance(name, apsw.URIFilename) else str(name))
+        if name is None:
+            # A temporary file, which means nothing to anybody after.
+            return super().xOpen(name, flags)
+        path = Path(name.filename() if isinstance(name, apsw.URIFilename) else name)
         self._recorder.meet("open", path.name)
-        fresh = name is not None and not path.exists()
+        fresh = not path.exists()
         file = RecordingFile(name, flags, path.name, self._recorder)
         if fresh:
             synced = flags[0] & (apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL)
@@ -205,11 +210,8 @@ class _translated:
     def __exit__(self, kind: object, problem: BaseException | None, where: object) -> None:
         if not isinstance(problem, apsw.Error):
             return
-        code = getattr(problem, "extendedresult", None) or getattr(problem, "result", apsw.SQLITE_ERROR)
-        if isinstance(problem, apsw.FullError):
-            code = apsw.SQLITE_FULL
+        code: int = getattr(problem, "extendedresult", None) or CODES.get(type(problem), apsw.SQLITE_ERROR)
         other = sqlite3.OperationalError(TEXTS.get(code & 0xFF, str(problem)))
-        other.sqlite_errorcode = code
-        names: dict[int, str] = {**apsw.mapping_result_codes, **apsw.mapping_extended_result_codes}  # type: ignore[dict-item]
-        other.sqlite_errorname = names.get(code, "SQLITE_ERROR")
+        # As from Python 3.11.
+        vars(other).update(sqlite_errorcode=code, sqlite_errorname=NAMES.get(code, "SQLITE_ERROR"))
         raise other from problem
