@@ -35,23 +35,23 @@ class Clock(Protocol):
 class SteadyTimer:
     """One entry of a L{SteadyClock}."""
 
-    __slots__ = ("_over", "call", "when")
+    __slots__ = ("_call", "when")
 
     def __init__(self, when: float, call: Callable[[], object]) -> None:
         self.when = when
-        self.call = call
-        self._over = False
+        self._call: Callable[[], object] | None = call
 
     def __lt__(self, other: SteadyTimer) -> bool:
         return self.when < other.when
 
     def cancel(self) -> None:
-        self._over = True
+        # It stays where it is until its time, but what it would have called need not.
+        self._call = None
 
     def fire(self) -> None:
-        if not self._over:
-            self._over = True
-            self.call()
+        call, self._call = self._call, None
+        if call is not None:
+            call()
 
 
 class SteadyClock:

@@ -136,7 +136,7 @@ class Session(Protocol):
         self.info = factory.info
         self.gone = False
         self.feed: Feed | None = None
-        self.following = Following(self.daemon, self.outputs, self)
+        self._following: Following | None = None
         self.server = factory
         self._verbs = factory.verbs
         self._lines = wire.Lines(wire.MAX_LINE if peer.identity else wire.MAX_LINE_BEFORE_AUTH)
@@ -190,11 +190,16 @@ class Session(Protocol):
         self.gone = True
         self._requests.clear()
         self._out.clear()
+        # What knows this session is let go of: the collector, which would have to find such circles, seldom comes.
         if self._auth_timer is not None:
             self._auth_timer.cancel()
+            self._auth_timer = None
         if self.feed is not None:
             self.feed.stop()
-        self.following.stop()
+            self.feed = None
+        if self._following is not None:
+            self._following.stop()
+            self._following = None
         self.daemon.listeners.pop(self.conn, None)
         self.daemon.handle(events.Disconnected(self.conn))
         self.server.closed(self)
@@ -333,13 +338,13 @@ class Session(Protocol):
     # Out: what the daemon calls.
 
     def send(self, line: bytes) -> None:
+        if self._cut:
+            return
         self._out.append(line)
         self._out_size += len(line)
 
     def announce(self, line: bytes) -> None:
         if self.feed is None:
-        if self._cut:
-            return
             self.send(line)
 
     def answer(self, line: bytes) -> None:
@@ -361,11 +366,6 @@ class Session(Protocol):
         self._out, self._out_size = [], 0
         self.transport.write(data)
 
-
-    def watch(self, feed: Feed, request: Request, newest: int) -> None:
-        """Send a feed's events, after the reply that says where they begin."""
-        self.feed = feed
-        self.reply(request, b"%d" % newest)
     def _cut_off(self) -> None:
         problem = Slow("this client does not read fast enough; connect again and resume with 'watch'")
         # What comes now would look as if nothing were missing before it.
@@ -373,11 +373,24 @@ class Session(Protocol):
         self._out, self._out_size = [], 0
         self.transport.write(wire.error(b"", problem))
         self.hang_up()
+
+    def watch(self, feed: Feed, request: Request, newest: int) -> None:
+        """Send a feed's events, after the reply that says where they begin."""
+        self.feed = feed
+        self.reply(request, b"%d" % newest)
         self.hold(1)
         self.daemon.gather([self._begin_feed])
 
+    @property
+    def following(self) -> Following:
+        """What it follows. Not to be asked for once it is gone."""
+        if self._following is None:
+            self._following = Following(self.daemon, self.outputs, self)
+        return self._following
+
     def _begin_feed(self) -> None:
-        assert self.feed is not None
+        if self.feed is None:
+            return
         caught_up = Deferred.fromCoroutine(self.feed.catch_up())
         caught_up.addErrback(lambda failure: self.log.failure("watching failed", failure))
         caught_up.addCallback(lambda _: self.hold(-1))
@@ -433,6 +446,7 @@ class Session(Protocol):
         if not self._blocked:
             self._release_drained()
             self._work()
+            self._finish_if_idle()
 
     def stopProducing(self) -> None:
         self._blocked = True
@@ -446,7 +460,6 @@ class Session(Protocol):
         return done
 
     def _release_drained(self) -> None:
-            self._finish_if_idle()
         waiting, self._drained = self._drained, []
         for done in waiting:
             done.callback(None)

@@ -244,6 +244,8 @@ async def follow(session: Session, request: Request) -> None:
     session.reply(request, b"%d" % len(ids))
     await session.daemon.settled()
     records = await session.daemon.read(lambda reader: reader.records(ids))
+    if session.gone:
+        return
     for record in records:
         session.following.add(record.id, max(1, record.attempt), streams, options.start)
 

@@ -99,7 +99,7 @@ def _host_and_port(url: str, rest: str) -> tuple[str, int]:
         port = tail[1:]
     else:
         host, _, port = rest.partition(":")
-    if not host or not host.isprintable() or any(mark in host + port for mark in "/?#@ "):
+    if not host or not host.isprintable() or any(mark in host + port for mark in "/?#@[] "):
         raise UsageError(f"{url!r} names no host: write {_FORMS}")
     if not port:
         return host, paths.DEFAULT_PORT

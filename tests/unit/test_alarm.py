@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from queue import Empty, SimpleQueue
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -68,6 +69,19 @@ class SteadyClockTests(SynchronousTestCase):
         while not self.told:
             self.run_next()
         self.assertEqual(["called"], self.told)
+
+    def test_holds_nothing(self) -> None:
+        """A timer that was cancelled or has been called lets go of its function, though somebody may keep it."""
+        for cancel in (True, False):
+            owner = set[object]()
+            left = weakref.ref(owner)
+            timer = self.clock.callLater(1000.0 if cancel else 0.0, owner.clear)
+            del owner
+            if cancel:
+                timer.cancel()
+            else:
+                self.run_next()
+            self.assertIsNone(left())
 
     def test_it_sleeps(self) -> None:
         """A timer far away does not keep the thread busy, and does not keep it from stopping."""

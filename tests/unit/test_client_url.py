@@ -56,6 +56,7 @@ class Parsing(TestCase):
             "jobd://u@h:1",
             "jobd://h:1/path",
             "jobd://[::1",
+            "jobd://[[]",
             "jobd://[::1]80",
             "jobd+unix://relative",
             "jobd+unix://",

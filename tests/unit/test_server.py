@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -141,6 +143,41 @@ class Lines(Sessions):
         self.assertEqual(["ok", f"ok {text}"], client.take())
         client.feed(b"y\n")
         self.assertEqual([f"ok {text}y"], client.take())
+
+    def test_nothing_is_left(self) -> None:
+        """
+        Of a connection that is gone nothing is left, at once: not when the collector finds it, which seldom looks. It
+        may have been a client that was told megabytes and read none.
+        """
+        for address, requests in (
+            (LOCAL, ["ping"]),
+            (LOCAL, ['watch {"since": 0}', 'submit {"argv": ["true"]}']),
+            (LOCAL, ['submit {"argv": ["true"]}', "follow 1", "wait 1", "show 1"]),
+            (REMOTE, ["ping"]),
+            (REMOTE, ["auth secret", "watch", "nonsense"]),
+        ):
+            client = self.daemon.connect(address)
+            client.send(*requests)
+            session = weakref.ref(client.transport.session)
+            gc.disable()
+            try:
+                client.disconnect()
+                self.daemon.advance(10)
+                # The doubles' own circles.
+                client.transport.unregisterProducer()
+                del client.transport.session, client
+                self.assertIsNone(session(), requests)
+            finally:
+                gc.enable()
+
+    def test_gone_before_it_follows(self) -> None:
+        """One that is gone when the store has answered follows nothing."""
+        self.client.ask('submit {"argv": ["true"]}')
+        other = self.daemon.connect()
+        other.transport.session.dataReceived(b"follow 1\nwatch\n")
+        other.transport.lose()
+        self.daemon.settle()
+        self.assertEqual(set(), self.daemon.daemon.watchers)
 
     def test_bad_bytes(self) -> None:
         """What is not UTF-8, or holds a NUL, is an error, and the connection stays in step."""
