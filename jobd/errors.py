@@ -112,7 +112,7 @@ class Draining(JobdError):
 
 
 class Full(JobdError):
-    """there is no room on the disk"""
+    """there is no room on the disk, or another program holds the job store"""
 
     code = "FULL"
     retryable = True
