@@ -113,6 +113,7 @@ class Work:
     @ivar lacking: says what it needs and this machine does not have; empty if it has all.
     @ivar rounds: at most so many, for works that take long.
     @ivar counted: what C{jobs} counts.
+    @ivar ratios: whether sides are to be compared; some only stand beside each other.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Work:
     lacking: Callable[[], str] = lambda: ""
     rounds: int | None = None
     counted: str = "jobs"
+    ratios: bool = True
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

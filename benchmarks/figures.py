@@ -76,6 +76,7 @@ class Table(msgspec.Struct):
     One work: ours and the peers'.
 
     @ivar counted: what the numbers of jobs count.
+    @ivar compared: whether ratios between the sides mean anything.
     """
 
     work: str
@@ -84,6 +85,7 @@ class Table(msgspec.Struct):
     metrics: list[Metric]
     ours: Side
     peers: list[Side]
+    compared: bool = True
 
     def place(self, metric: str) -> int:
         """

@@ -136,8 +136,8 @@ def _cells(table: Table, side: Side) -> Iterable[str]:
 
 
 def _compared(table: Table, place: int) -> bool:
-    """Whether peers have a figure for this metric at all."""
-    return any(peer.figures(place) for peer in table.peers) or any(peer.missing for peer in table.peers)
+    """Whether ratios are shown for this metric."""
+    return table.compared and any(peer.figures(place) or peer.missing for peer in table.peers)
 
 
 def _spread(ratios: Sequence[float]) -> str:

@@ -55,7 +55,7 @@ def run(work: Work, rounds: int, jobs: int, tell: Tell) -> Table:
         return Side(contender.name, contender.promises, contender.share(jobs), found, reason)
 
     sides = [side(peer) for peer in work.peers]
-    return Table(work.name, work.what, work.counted, [*work.metrics], side(work.ours), sides)
+    return Table(work.name, work.what, work.counted, [*work.metrics], side(work.ours), sides, work.ratios)
 
 
 class _Excused:

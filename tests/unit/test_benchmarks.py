@@ -35,6 +35,7 @@ from benchmarks.contender import (
 from benchmarks.figures import Floor, Machine, Report, Side, Table
 from benchmarks.peers.serving import library, program
 from benchmarks.proc import processor, switches
+from benchmarks.stages import STAGES
 from benchmarks.works import WORKS, beside, named
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -314,6 +315,14 @@ class TellingTests(TestCase):
         self.assertIn("a \\| b", text)
         self.assertIn("| ProcessPoolExecutor (5 jobs) | 10 |", text)
         self.assertIn("| Celery | - | - | - | - | - | - | no figures: it is not installed |", text)
+
+    def test_stages(self) -> None:
+        """Where a job's time goes stands beside the machine's own steps; its sides are not compared."""
+        sides = [Side(name, "", 10, [[1000, 30, 20, 10, 2]]) for name in ("on disk", "in memory")]
+        table = Table("stages", "time", "jobs", [*STAGES], sides[0], sides[1:], compared=False)
+        text = report.markdown(a_report(table))
+        self.assertIn("| store | 20 | 20 | fsync 100 |", text)
+        self.assertNotIn("ratio", text)
 
     def test_goals(self) -> None:
         """A goal is reached or not by the median of the ratios; what was not measured is neither."""
