@@ -7,7 +7,7 @@ PORTABLE := jobd tools examples benchmarks
 TYPED := $(PORTABLE) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench torture fuzz soak clean
+.PHONY: help demo test check bench torture faults fuzz soak clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is to make
@@ -31,6 +31,9 @@ check: $(VENV)/ready ## format, lint and types (for Linux, macOS and Windows)
 
 torture: $(VENV)/ready ## kill a loaded daemon 200 times (CYCLES=200 JOBS=100000 SEED=random)
 	@$(BIN)/python -m tests.torture $(CYCLES:%=--cycles %) $(JOBS:%=--jobs %) $(SEED:%=--seed %)
+
+faults: $(VENV)/ready ## run every client through a proxy that spoils its connections (ROUNDS=20 SEED=random)
+	@$(BIN)/python -m tests.reliability.faults $(ROUNDS:%=--rounds %) $(SEED:%=--seed %)
 
 fuzz: $(VENV)/ready ## give every reader bytes nobody meant to send (SECONDS=600 SEED=random TARGETS=all)
 	@$(BIN)/python -m tests.fuzz $(SECONDS:%=--seconds %) $(SEED:%=--seed %) $(TARGETS)

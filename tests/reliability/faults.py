@@ -320,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.reliability.faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of the first round")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--client", action="append", choices=list(KINDS))
     parser.add_argument("--fault", action="append", choices=list(scripts(0)))
     parser.add_argument("--jobs", type=int, default=20, help="that a client submits in one run")
