@@ -190,10 +190,10 @@ class Blocking(TestCase):
 class Restarts(TestCase):
     """The daemon goes away in the middle, and comes back on the same state."""
 
-    def daemon(self) -> Daemon:
+    def daemon(self, *options: str) -> Daemon:
         folder = tempfile.TemporaryDirectory(prefix="jobd-test-")
         self.addCleanup(folder.cleanup)
-        daemon = Daemon(Path(folder.name).resolve(), "--workers", "2")
+        daemon = Daemon(Path(folder.name).resolve(), "--workers", "2", *options)
         daemon.start()
         self.addCleanup(daemon.stop)
         return daemon
@@ -213,6 +213,27 @@ class Restarts(TestCase):
         cursors = [next(watched).cursor for _ in jobs]
         self.assertEqual(sorted(set(cursors)), cursors)
         watched.close()  # type: ignore[attr-defined]
+
+    def test_another_instance(self) -> None:
+        """One that has lost its jobs gives their ids to others: who waits for an old one is told so, not of another."""
+        daemon = self.daemon("--durability", "memory")
+        client = jobd.connect(daemon.url)
+        self.addCleanup(client.close)
+        client.pause()
+        old = client.run("false")
+        watched = client.watch()
+        daemon.kill()
+        daemon.start()
+        with jobd.connect(daemon.url) as other:
+            other.pause()
+            new = other.run("true")
+            self.assertEqual(old.id, new.id)
+            error = self.assertRaises(ConnectionProblem, old.wait, LIMIT)
+            self.assertIn("another instance", str(error))
+            self.assertRaises(ConnectionProblem, next, watched)
+            other.resume()
+            self.assertTrue(new.wait(LIMIT).ok)
+        self.assertTrue(client.run("true").wait(LIMIT).ok)
 
     def test_submissions_survive_a_restart(self) -> None:
         """What is submitted while the daemon is away is accepted once, when it is back."""

@@ -125,6 +125,16 @@ class Sessions(TestCase):
         error = self.assertRaises(ConnectionProblem, session.ask, Request("ping"))
         self.assertIn("did not come back", str(error))
 
+    def test_no_longer_than_asked(self) -> None:
+        """A limit of time holds also while a lost daemon is looked for."""
+        with ScriptedDaemon(Peer.hello) as daemon:
+            session = Session(parse(daemon.url), timeout=5, patience=600).open()
+            self.addCleanup(session.close)
+            session.greet()
+        session.core.outstanding.add(1)
+        self.assertEqual([], list(session.items(0.2)))
+        self.assertRaises(WaitTimeout, session.ask, Request("ping"), 0.2)
+
     def test_refused_stream(self) -> None:
         """A stream that is refused is an error at once, and one that is refused later ends there."""
 
