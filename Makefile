@@ -7,7 +7,7 @@ PORTABLE := jobd tools examples benchmarks
 TYPED := $(PORTABLE) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench torture faults fuzz soak clean
+.PHONY: help demo test check bench torture faults fuzz soak simulate clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is to make
@@ -46,6 +46,9 @@ soak: $(VENV)/ready ## a mixed load for a while, and whether anything grows (MIN
 bench: $(VENV)/ready $(VENV)/peers ## measure jobd beside its peers; ARGS="--quick" sees that it works
 	@sh tools/system-packages.sh bench
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+simulate: $(VENV)/ready ## walk the whole daemon through what can go wrong, in virtual time
+	@$(BIN)/python -m tests.simulation
 
 clean: ## remove what was made here
 	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .ruff_cache .hypothesis _trial_temp*

@@ -244,4 +244,3 @@ class Auditor(Client):
     def hang_up(self) -> None:
         self.busy = False
         super().hang_up()
-

@@ -21,8 +21,6 @@ from jobd.store.batches import prepare_batch, write_batch
 from jobd.store.memory import MemoryStore
 from jobd.store.restore import read_snapshot
 from jobd.store.sqlite import prune
-from jobd.store.restore import read_snapshot
-from jobd.store.sqlite import prune
 from jobd.store.sqlreader import SqlReader
 from jobd.testing import as_it_is
 

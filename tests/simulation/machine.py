@@ -90,7 +90,8 @@ class Machine(FakePool):
         """
         if not self._over:
             return None
-        old = self._rng.choice(self._over)
+        tried_again = [one for one in self._over if any(one.job_id == job_id for job_id, _ in self.running)]
+        old = self._rng.choice(tried_again if tried_again and self._rng.random() < 0.7 else self._over)
         state = self._rng.choice([State.SUCCEEDED, State.FAILED, State.LOST])
         if kind == "returned":
             self._report(events.Returned(old.job_id, old.attempt))

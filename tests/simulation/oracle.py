@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jobd import errors, events, wire
+from jobd import events
 from jobd.actions import Kill, Start
 from jobd.job import State
 from jobd.pool import Report
@@ -24,11 +24,13 @@ from .dues import Dues
 from .machine import STALE, Machine
 from .places import Room
 from .story import Story, Violation
-from .truth import FINAL, SATISFYING, Belief, Known, Wanted
+from .times import Times
+from .truth import FINAL, SATISFYING, Known, Wanted
 
 if TYPE_CHECKING:
     from .life import Life
     from .network import Link
+
 
 class Oracle:
     """
@@ -39,10 +41,11 @@ class Oracle:
     @ivar cancels: the filters by which jobs were cancelled, so that any job may end so.
     """
 
-    def __init__(self, story: Story, machine: Machine, steps: Steps) -> None:
+    def __init__(self, story: Story, machine: Machine, steps: Steps, times: Times) -> None:
         self.story = story
         self.machine = machine
         self.steps = steps
+        self.times = times
         self.room = Room(machine)
         self.jobs: dict[int, Known] = {}
         self.wanted: dict[str, Wanted] = {}
@@ -89,6 +92,7 @@ class Oracle:
             if wanted.key is not None:
                 self._keys.setdefault(wanted.key, []).append(wanted)
         wanted.chances += 1
+        self.times.asked(wanted)
 
     def accepted(self, link: Link, jobs: Sequence[Wanted], ids: Sequence[int]) -> None:
         if len(ids) != len(jobs):
@@ -202,7 +206,7 @@ class Oracle:
             raise self.wrong(f"job {job_id} starts while the daemon drains", job_id)
         for other, policy in known.after.items():
             self.may_follow(job_id, other, policy)
-        problem = self.room.take(start)
+        problem = self.room.take(start) or self.times.begins(known, attempt)
         if problem:
             raise self.wrong(f"job {job_id} starts, and {problem}", job_id)
         known.used = attempt
@@ -232,10 +236,11 @@ class Oracle:
                 known.used -= 1
         elif isinstance(report, events.Long):
             self.room.widened(report.job_id, report.attempt)
-        elif report.outcome != STALE:
+        elif isinstance(report, events.Finished) and report.outcome != STALE:
             known = self.job(report.job_id)
             known.used = max(known.used, report.attempt)
             known.reports.setdefault(report.attempt, []).append(report)
+            self.times.reported(report.job_id, report.attempt)
 
     # The wire.
 
@@ -328,8 +333,9 @@ class Oracle:
             raise self.wrong(f"job {known.id} was to be cancelled and is {word}", known.id)
         if word == "cancelled":
             return
-        if word == "timed_out" and (known.wanted is None or "timeout" not in known.wanted.spec):
-            raise self.wrong(f"job {known.id} timed out, and may take as long as it likes", known.id)
+        problem = self.times.times_out(known) if word == "timed_out" and known.wanted is not None else None
+        if problem:
+            raise self.wrong(f"job {known.id} timed out, but {problem}", known.id)
         reports = known.reports.get(known.used, [])
         reported = {report.state.word for report in reports if report.outcome == outcome}
         if not reported:

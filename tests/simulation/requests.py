@@ -35,7 +35,9 @@ class Asked:
     def what(self) -> str:
         """What is counted of it: its verb, and whether that was with a filter or options."""
         verb, _, argument = self.line.partition(" ")
-        return f"{verb} with {'a filter' if verb in ('wait', 'cancel') else 'options'}" if argument[:1] == "{" else verb
+        if argument[:1] != "{":
+            return verb
+        return verb + {"wait": " with a filter", "cancel": " with a filter", "list": ""}.get(verb, " with options")
 
     def sent(self, link: Link) -> None:
         """It is on its way."""

@@ -111,7 +111,7 @@ class Rest:
 
     def _calm(self) -> bool:
         """The operator undoes what stands in the way. Returns whether that is done."""
-        world, operator = self.world, self.world.clients[0]
+        operator = self.world.clients[0]
         if operator.link is not None and not operator.can_ask:
             self._close(operator)
         if operator.link is None:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import implementer
 
 from jobd.feed import Feed
 from jobd.follow import Following
@@ -24,6 +25,7 @@ from .machine import Machine
 from .network import Link
 from .oracle import Oracle
 from .story import Story, Violation
+from .times import Times
 from .wishes import Wishes
 
 LIMITS = {"UNREAD": 1000, "UNREAD_PAUSE": 500, "UNANSWERED": 8, "IN_A_ROW": 4}
@@ -46,7 +48,8 @@ class World:
         self.steps = Steps()
         self.disk: Disk = SqlDisk() if self.rng.random() < 0.5 else MemoryDisk()
         self.machine = Machine(self.rng, self.rng.randint(1, 3))
-        self.oracle = Oracle(self.story, self.machine, self.steps)
+        self.times = Times(lambda: self.steady)
+        self.oracle = Oracle(self.story, self.machine, self.steps, self.times)
         self.life: Life | None = None
         self.links: list[Link] = []
         self.steady = 0.0
@@ -129,6 +132,7 @@ class World:
             return
         if not (life.turns or life.daemon._gathered or life.daemon._committing):
             self.oracle.room.settled()
+            self.times.settled = self.steady
         if len(self.links) > 2 * len(self.clients):
             self.links = [link for link in self.links if not link.over]
         self.check_caps(life)
@@ -152,6 +156,9 @@ class World:
     # The world's own moves.
 
     def advance(self, seconds: float) -> None:
+        """Time passes, between two turns of the reactor: what waits for the next one has had its turn."""
+        if self.life is not None:
+            self.life.all_turns()
         self.steady += seconds
         self.story.tell(f"{self.steady:.6f}")
         if self.life is not None:
@@ -177,11 +184,24 @@ class World:
         return True
 
 
+@implementer(ILogObserver)
+class Ear:
+    """Listens to what is logged as a failure: a daemon that is dead stumbles, one that lives does not."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self._oracle = oracle
+
+    def __call__(self, event: LogEvent) -> None:
+        failure = event.get("log_failure")
+        if failure is not None and failure.check(Crash, Violation) is None:
+            self._oracle.wrong(f"the daemon has logged a failure: {failure.getTraceback()}")
+
+
 class Patches:
     """The daemon's limits, jobs that are watched, and an ear for what is logged as a failure."""
 
     def __init__(self, world: World) -> None:
-        self._oracle = world.oracle
+        self._ear = Ear(world.oracle)
         self._patches: list[Any] = [
             *(mock.patch(f"jobd.server.{name}", value) for name, value in LIMITS.items()),
             *(mock.patch(f"jobd.pages.{name}", value) for name, value in PAGES.items()),
@@ -196,15 +216,9 @@ class Patches:
     def __enter__(self) -> None:
         for patch in self._patches:
             patch.start()
-        globalLogPublisher.addObserver(self._logged)
+        globalLogPublisher.addObserver(self._ear)
 
     def __exit__(self, *problem: object) -> None:
-        globalLogPublisher.removeObserver(self._logged)
+        globalLogPublisher.removeObserver(self._ear)
         for patch in self._patches:
             patch.stop()
-
-    def _logged(self, event: LogEvent) -> None:
-        """A daemon that is dead stumbles; one that lives does not."""
-        failure = event.get("log_failure")
-        if failure is not None and failure.check(Crash, Violation) is None:
-            self._oracle.wrong(f"the daemon has logged a failure: {failure.getTraceback()}")

@@ -6,6 +6,7 @@ checked after every event; and how the random tests are run.
 from __future__ import annotations
 
 import os
+import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -52,6 +53,12 @@ def seeded(test: Callable[P, T]) -> Callable[P, T]:
     """Give a random test the seed from C{JOBD_TEST_SEED}, if there is one."""
     number = os.environ.get("JOBD_TEST_SEED", "random")
     return test if number == "random" else seed(int(number))(test)
+
+
+def base_seed() -> int:
+    """Where tests that count their seeds begin: at 0, or at C{JOBD_TEST_SEED}."""
+    number = os.environ.get("JOBD_TEST_SEED", "0")
+    return random.SystemRandom().randrange(10**9) if number == "random" else int(number)
 
 
 def bounded(examples: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
