@@ -12,7 +12,7 @@ TYPED := $(PORTABLE) tests
 
 help: ## say what there is to make
 	@echo 'jobd: make what?'
-	@sed -n 's/^\([a-z]*\):.*## /  \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-8s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z]*\):.*## /  \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-10s %s\n", $$1, $$2}'
 	@echo '  PYTHON=python3.13 chooses the interpreter, VENV=DIR where the environment is made.'
 
 demo: $(VENV)/installed ## real work through a real daemon, on all cores
@@ -47,8 +47,8 @@ bench: $(VENV)/ready $(VENV)/peers ## measure jobd beside its peers; ARGS="--qui
 	@sh tools/system-packages.sh bench
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-simulate: $(VENV)/ready ## walk the whole daemon through what can go wrong, in virtual time
-	@$(BIN)/python -m tests.simulation
+simulate: $(VENV)/ready ## walk the whole daemon through what can go wrong, in virtual time (RUNS=200 SEED=random STEPS=4000)
+	@$(BIN)/python -m tests.simulation $(RUNS:%=--runs %) $(SEED:%=--seed %) $(STEPS:%=--steps %)
 
 clean: ## remove what was made here
 	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .ruff_cache .hypothesis _trial_temp*
