@@ -98,6 +98,8 @@ class Book:
             elif isinstance(item, Forgotten):
                 self._fail(item.job, item.error)
             elif isinstance(item, Greeting):
+                if item.anew:
+                    self.cursor = 0
                 if not self.greeted.done():
                     self.greeted.set_result(item.local)
             else:

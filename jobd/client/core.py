@@ -33,7 +33,17 @@ from typing import Any, NamedTuple, Protocol
 
 from jobd.client.ids import chunks, format_ids, parse_ids
 from jobd.client.outcome import FINAL
-from jobd.errors import BadValue, ConnectionProblem, JobdError, NoSuchJob, NotAuthenticated, TooLong, from_wire
+from jobd.errors import (
+    BadValue,
+    Busy,
+    ConnectionProblem,
+    JobdError,
+    NoSuchJob,
+    NotAuthenticated,
+    Slow,
+    TooLong,
+    from_wire,
+)
 
 MAX_LINE = 1_048_576
 """Bytes in a request line with its line break, as docs/protocol.md says."""
@@ -41,6 +51,9 @@ MAX_LINE = 1_048_576
 HOW_TO_AUTHENTICATE = "give the token with JOBD_TOKEN, or its file with JOBD_TOKEN_FILE"
 
 BEGUN_ANEW = "the daemon has come back without its jobs (it is another instance)"
+
+FAREWELLS = (Busy, Slow)
+"""What a daemon says before it hangs up: the reply to no request, whatever is pending."""
 
 MAX_INCOMING = 1 << 30
 """Bytes without a line break after which the other end is not a jobd."""
@@ -108,9 +121,15 @@ class Forgotten(NamedTuple):
 
 
 class Greeting(NamedTuple):
-    """What the daemon says of itself at the start of each connection; C{local}: it is on the same machine."""
+    """
+    What the daemon says of itself at the start of each connection.
+
+    C{local}: it is on the same machine. C{anew}: it is another one than
+    before, so that its cursors begin anew.
+    """
 
     local: bool
+    anew: bool = False
 
 
 Item = Reply | Event | Forgotten | Greeting
@@ -221,10 +240,11 @@ class Core:
             raise ValueError("an object")
         if about.get("auth") == "token":
             raise NotAuthenticated(f"the daemon wants a token: {HOW_TO_AUTHENTICATE}")
-        items.append(Greeting(bool(about.get("local"))))
         before, now = self._instance, about.get("instance")
         self._instance = now or before
-        if before and now and now != before:
+        anew = bool(before and now and now != before)
+        items.append(Greeting(bool(about.get("local")), anew))
+        if anew:
             self._begin_anew(items)
         self._online = True
         self._resume()
@@ -242,6 +262,7 @@ class Core:
             why = ConnectionProblem(f"{BEGUN_ANEW}: nobody knows what became of job {job}")
             items.append(Forgotten(job, why))
         self.outstanding.clear()
+        self.cursor = 0
         later, self._later = self._later, []
         why = ConnectionProblem(f"{BEGUN_ANEW}: nobody knows what became of this request")
         items.extend(Reply(request, "", why) for request in later)
@@ -349,20 +370,16 @@ class Core:
             text = ""
         elif word != "ok":
             raise _garbage(line)
-        if not self._pending:
-            if error is None:
-                raise _garbage(line)
+        if isinstance(error, FAREWELLS) or (error is not None and not self._pending):
             self.reason = error
             return
+        if not self._pending:
+            raise _garbage(line)
         request = self._pending.popleft()
         if request.context is _AUTH or request.context is _HELLO:
-            if error is not None and error.retryable:
-                # It has no room for us now, and hangs up.
-                self.reason = error
-                self._pending.appendleft(request)
-            elif error is not None:
+            if error is not None:
                 raise error
-            elif request.context is _HELLO:
+            if request.context is _HELLO:
                 self._greeted(text, items)
             return
         self.of_use = True

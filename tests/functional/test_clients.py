@@ -219,6 +219,7 @@ class Restarts(TestCase):
         daemon = self.daemon("--durability", "memory")
         client = jobd.connect(daemon.url)
         self.addCleanup(client.close)
+        client.run("true").wait(LIMIT)
         client.pause()
         old = client.run("false")
         watched = client.watch()
@@ -226,13 +227,14 @@ class Restarts(TestCase):
         daemon.start()
         with jobd.connect(daemon.url) as other:
             other.pause()
-            new = other.run("true")
+            _, new = other.submit([{"argv": ["true"]}, {"argv": ["true"]}])
             self.assertEqual(old.id, new.id)
             error = self.assertRaises(ConnectionProblem, old.wait, LIMIT)
             self.assertIn("another instance", str(error))
             self.assertRaises(ConnectionProblem, next, watched)
             other.resume()
             self.assertTrue(new.wait(LIMIT).ok)
+        self.assertEqual(0, client.cursor)
         self.assertTrue(client.run("true").wait(LIMIT).ok)
 
     def test_submissions_survive_a_restart(self) -> None:

@@ -112,6 +112,17 @@ class Lines(TestCase):
         self.assertEqual([], core.receive(b"error SLOW this client does not read\n"))
         self.assertIsInstance(core.reason, Slow)
 
+    def test_farewell_is_no_reply(self) -> None:
+        """It is so also while requests are pending: they are repeated, and not taken for refused."""
+        core = online()
+        request = submission()
+        core.send(request)
+        self.assertEqual([], core.receive(b"error SLOW this client does not read\n"))
+        self.assertIsInstance(core.reason, Slow)
+        core.disconnected()
+        greet(core)
+        self.assertEqual(b"submit {}\n", core.outgoing())
+
     def test_requests_are_one_line(self) -> None:
         """A request with a line break, without valid Unicode, or over the limit is refused before it is sent."""
         self.assertRaises(BadValue, Request, "pause", "a\nping")
@@ -272,7 +283,7 @@ class Instances(TestCase):
         core.send(keyed)
         core.disconnected()
         greeting, *items = greet(core, "another")
-        self.assertEqual(Greeting(True), greeting)
+        self.assertEqual(Greeting(True, anew=True), greeting)
         self.assertEqual([4, 5], [item.job for item in items if isinstance(item, Forgotten)])
         replies = [item for item in items if isinstance(item, Reply)]
         self.assertEqual([wait, keyed], [reply.request for reply in replies])
