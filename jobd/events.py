@@ -138,6 +138,17 @@ class Long:
 
 
 @attrs.define(slots=True, eq=False)
+class Stuck:
+    """
+    The pool could not kill an attempt: it hangs in the kernel, and keeps its place until it ends after all. May be told
+    again.
+    """
+
+    job_id: int
+    attempt: int
+
+
+@attrs.define(slots=True, eq=False)
 class Stopping:
     """The daemon stops: start nothing more."""
 
@@ -181,6 +192,7 @@ Event = (
     | Finished
     | Returned
     | Long
+    | Stuck
     | Stopping
     | Capacity
     | Pruned

@@ -69,6 +69,7 @@ class Scheduler:
     @ivar ended: the final states of those that have.
     @ivar next_id: the id of the next job.
     @ivar cursor: of the newest event.
+    @ivar stuck: running jobs that were killed and do not go away.
     @ivar unreadable: how many records were found that could not be read.
     """
 
@@ -79,6 +80,7 @@ class Scheduler:
         self.next_id = 1
         self.cursor = 0
         self.draining = False
+        self.stuck: set[int] = set()
         self.totals = dict.fromkeys(WORDS[State.SUCCEEDED :], 0)
         self.unreadable = 0
         self.places = Places(cpus)
@@ -101,6 +103,7 @@ class Scheduler:
             events.InputEnded: self._input_ended,
             events.Disconnected: self._disconnected,
             events.Long: self._long,
+            events.Stuck: self._stuck,
             events.Stopping: self._stopping,
             events.Capacity: self._set_capacity,
             events.Pruned: self._pruned,
@@ -335,6 +338,7 @@ class Scheduler:
 
     def _stop_running(self, job: Job) -> None:
         self.places.release(job)
+        self.stuck.discard(job.id)
         job.deadline = None
 
     # Reports from the pool.
@@ -378,6 +382,11 @@ class Scheduler:
         job.state = State.QUEUED
         self.places.add(job, first=True)
         out.append(Update(job))
+
+    def _stuck(self, event: events.Stuck, now: Now, out: list[Action]) -> None:
+        if self._current(event.job_id, event.attempt, out) is not None and event.job_id not in self.stuck:
+            self.stuck.add(event.job_id)
+            out.append(Note(f"job {event.job_id} was killed and does not go away: it is stuck, and keeps its place"))
 
     def _long(self, event: events.Long, now: Now, out: list[Action]) -> None:
         job = self._current(event.job_id, event.attempt, out)

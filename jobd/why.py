@@ -13,9 +13,9 @@ def why(scheduler: Scheduler, job: Job, now: Now) -> str:
     @param job: one that has not ended.
     """
     if job.state is State.RUNNING:
-        return (
-            f"job {job.id} is running{_attempt(job)} for {duration(now.wall - (job.started or now.wall))}{_ending(job)}"
-        )
+        since = duration(now.wall - (job.started or now.wall))
+        stuck = "; it was killed and does not go away: it is stuck" if job.id in scheduler.stuck else ""
+        return f"job {job.id} is running{_attempt(job)} for {since}{_ending(job)}{stuck}"
     if job.id in scheduler.blocked:
         return f"job {job.id} is waiting for {_others(scheduler, scheduler.blocked[job.id])}"
     if job.state is State.WAITING:

@@ -214,8 +214,7 @@ class Daemon:
 
     def _end_workers(self) -> None:
         """End what workers that have outlived their daemon run, and them."""
-        names = {path.name.encode() for path in self.workers()}
-        if names and sweep(names):
+        if sweep(map(str, self.workers())):
             raise DaemonProblem("workers would not end")
 
     def log(self) -> str:

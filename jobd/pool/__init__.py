@@ -4,8 +4,8 @@ Where attempts run: a seam with two sides.
 A L{Pool} is told to start and to end attempts, and reports, as events for the
 scheduler: each attempt it was given ends with exactly one
 L{jobd.events.Finished} or L{jobd.events.Returned}; a L{jobd.events.Capacity} says what there is
-room for. Nothing above this floor knows of processes, pipes or machines. Every
-pool passes C{tests/unit/test_pool.py}.
+room for, and a L{jobd.events.Stuck} that what was killed does not go away. Nothing above this floor knows of
+processes, pipes or machines. Every pool passes C{tests/unit/test_pool.py}.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from jobd.actions import Kill, Start
-from jobd.events import Capacity, Finished, Long, Returned
+from jobd.events import Capacity, Finished, Long, Returned, Stuck
 
-Report = Finished | Returned | Capacity | Long
+Report = Finished | Returned | Capacity | Long | Stuck
 
 Heard = Any
 """A pool's own note of what it has reported."""

@@ -172,6 +172,13 @@ class Inheritance:
             error = "its worker was gone when the daemon came back"
             self.sweep(settlement.suspects, [(start, {"error": error}) for start in settlement.lost])
 
+    def tidy(self, name: str) -> bool:
+        """Whether it is certain that a worker of this daemon that has ended has left nothing running."""
+        try:
+            return not name or self._journals.look(name).tidy
+        except OSError:
+            return False
+
     def sweep(self, names: set[str], lost: Sequence[tuple[Start, Outcome]]) -> None:
         """Report these as lost, once nothing is left of what these dead workers have started."""
 
@@ -188,7 +195,8 @@ class Inheritance:
         names = names - {""}
         self._sweeps += 1
         if sys.platform == "linux" and names:
-            self._start_sweep([sys.executable, "-m", "jobd.worker.sweep", *sorted(names)], swept, SWEEP_TRIES)
+            paths = map(self._journals.path, sorted(names))
+            self._start_sweep([sys.executable, "-m", "jobd.worker.sweep", *paths], swept, SWEEP_TRIES)
         else:
             swept(True)
 

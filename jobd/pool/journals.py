@@ -32,6 +32,7 @@ class Found:
     @ivar whole: what was begun and not reported when the link ended is all in C{begun}.
     @ivar begun: attempts that had begun when the link ended.
     @ivar reports: lines C{D} by their attempt.
+    @ivar group: the folder of its control group, if it had one.
     """
 
     name: str
@@ -41,6 +42,12 @@ class Found:
     whole: bool = False
     begun: set[Attempt] = attrs.Factory(set)
     reports: dict[Attempt, bytes] = attrs.Factory(dict)
+    group: str = ""
+
+    @property
+    def tidy(self) -> bool:
+        """It has ended all that it had started, and itself: then there is no group any more."""
+        return bool(self.group) and not os.path.exists(self.group)
 
 
 class Journals:
@@ -149,6 +156,8 @@ def _note(found: Found, line: bytes) -> None:
     kind, *words = line.split(b" ", 3)
     if kind == b"W":
         found.pid = int(words[0])
+    elif kind == b"G":
+        found.group = os.fsdecode(line[2:])
     elif kind == b"E":
         found.whole = True
     elif kind == b"B":

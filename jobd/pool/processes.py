@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from jobd import wire
 from jobd.actions import Kill, Start
 from jobd.alarm import Clock, Timer
-from jobd.events import Capacity, Finished, Long, Returned
+from jobd.events import Capacity, Finished, Long, Returned, Stuck
 from jobd.job import Lane, State
 from jobd.pool import Report
 from jobd.pool.adopted import AdoptedWorker
@@ -33,6 +33,9 @@ PROGRAMS = {Lane.COMMAND: "jobd.worker.runner", Lane.CPU: "jobd.worker.call", La
 
 OVERDUE = 2.0
 """Seconds after a grace period when a worker that did not end its call itself is killed."""
+
+STUCK = 5.0
+"""Seconds after that when a worker that is still there hangs in the kernel."""
 
 PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before a worker is started anew that died before it was ready: the first time, and at most."""
@@ -82,6 +85,8 @@ class ProcessPool:
         self._inheritance = Inheritance(reactor, clock, Journals(journals), self)
         self._wall = time.time
         self._kills: dict[Attempt, Kill] = {}
+        self._stuck: set[Attempt] = set()
+        self._untidy: list[tuple[str, list[Start]]] = []
         self._fresh: set[Worker] = set()
         self._gone: Deferred[None] = Deferred()
         self._timers: set[Timer] = set()
@@ -232,6 +237,11 @@ class ProcessPool:
         # Only if it is this very call that keeps the worker: those behind it have not begun.
         if next(iter(worker.inflight), None) == attempt:
             worker.kill()
+            self._after(STUCK, self._still_there, worker, attempt)
+
+    def _still_there(self, worker: Worker, attempt: Attempt) -> None:
+        if attempt in worker.inflight:
+            self.stuck(worker, attempt)
 
     def flush(self) -> None:
         for worker in self._touched:
@@ -294,6 +304,7 @@ class ProcessPool:
             return
         if not worker.inflight and not isinstance(worker, AdoptedWorker):
             worker.slow = worker.closing = False
+        self._stuck.discard(attempt)
         self._report(Finished(*attempt, state, outcome))
         self._shortages[worker.lane].worked()
         if worker.lane is Lane.CPU:
@@ -326,6 +337,10 @@ class ProcessPool:
             worker.slow = True
             self._report(Long(*next(iter(worker.inflight))))
         self._report(Returned(*attempt))
+
+    def stuck(self, worker: Worker, attempt: Attempt) -> None:
+        self._stuck.add(attempt)
+        self._report(Stuck(*attempt))
 
     def crowded_out(self, worker: Worker, start: Start, reason: str) -> None:
         if self._stopping:
@@ -361,22 +376,25 @@ class ProcessPool:
         if lane is Lane.CPU and worker.inflight:
             claim_output(self._output, worker.pid, *next(iter(worker.inflight)))
         discard_scratch(self._output, worker.pid)
-        orderly = self._stopping or not worker.ready
-        lost = []
-        for place, start in enumerate(list(worker.inflight.values())):
-            if orderly or (lane is Lane.CPU and place):
-                self._report(Returned(start.job_id, start.attempt))
-            else:
-                lost.append(start)
-        for attempt in list(worker.inflight):
-            self._pass_gate(worker, attempt)
+        starts = list(worker.inflight.values())
+        for start in starts:
+            self._pass_gate(worker, (start.job_id, start.attempt))
         worker.inflight.clear()
         if self._stopping:
-            self._inheritance.spent.append(worker.name)
-        else:
-            outcome = self._lost_outcome(worker)
-            self._inheritance.sweep({worker.name}, [(start, dict(outcome)) for start in lost])
+            if starts or not self._inheritance.tidy(worker.name):
+                self._untidy.append((worker.name, starts))
+            else:
+                self._inheritance.spent.append(worker.name)
+            self._check_stopped()
+            return
+        begun = len(starts) if lane is not Lane.CPU else 1
+        lost = starts[:begun] if worker.ready else []
+        for start in starts[len(lost) :]:
+            self._report(Returned(start.job_id, start.attempt))
+        outcome = self._lost_outcome(worker)
+        self._inheritance.sweep({worker.name}, [(start, dict(outcome)) for start in lost])
         if self._stopping:
+            # Whoever heard of the loss has closed the pool.
             self._check_stopped()
             return
         self.log.warn(
@@ -411,9 +429,10 @@ class ProcessPool:
         self._report(Returned(start.job_id, start.attempt))
 
     def lost(self, start: Start, outcome: dict[str, Any]) -> None:
-        if self._stopping:
+        if self._stopping and (start.job_id, start.attempt) not in self._stuck:
             self._report(Returned(start.job_id, start.attempt))
             return
+        self._stuck.discard((start.job_id, start.attempt))
         whole = {"attempt": start.attempt, "wall": round(max(0.0, self._wall() - start.began), 6), **outcome}
         self._report(Finished(start.job_id, start.attempt, State.LOST, wire.to_json(whole)))
 
@@ -440,10 +459,18 @@ class ProcessPool:
             self._check_stopped()
 
     def _check_stopped(self) -> None:
-        if not (any(self._workers.values()) or self._inheritance.busy or self._gone.called):
-            for timer in self._timers:
-                timer.cancel()
-            self._gone.callback(None)
+        if any(self._workers.values()) or self._inheritance.busy or self._gone.called:
+            return
+        if self._untidy:
+            # What they have left must have ended before it is said that they can begin again.
+            untidy, self._untidy = self._untidy, []
+            error = "it was stuck when the daemon stopped"
+            starts = [(start, {"error": error}) for _, starts in untidy for start in starts]
+            self._inheritance.sweep({name for name, _ in untidy}, starts)
+            return
+        for timer in self._timers:
+            timer.cancel()
+        self._gone.callback(None)
 
     # What others want to know.
 
@@ -452,5 +479,6 @@ class ProcessPool:
             "workers": {lane.name.lower(): [worker.pid for worker in group] for lane, group in self._workers.items()},
             "depth": self._depth.value,
             "ahead": self._gate.depth.value,
+            "stuck": len(self._stuck),
             "waiting": sum(map(len, self._waiting.values())),
         }

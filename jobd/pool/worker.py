@@ -35,6 +35,9 @@ class Owner(Protocol):
     def returned(self, worker: Worker, start: Start) -> None:
         """An attempt it was given was not begun."""
 
+    def stuck(self, worker: Worker, attempt: Attempt) -> None:
+        """An attempt was killed and does not go away."""
+
     def crowded_out(self, worker: Worker, start: Start, reason: str) -> None:
         """An attempt it was given was not begun, as the system has no room for it now."""
 
@@ -166,6 +169,10 @@ class Worker:
         elif kind == b"P ":
             _, job_id, attempt, json = line.split(b" ", 3)
             self._owner.progressed(int(job_id), int(attempt), json)
+        elif kind == b"T ":
+            _, job_id, attempt = line.split(b" ")
+            if (int(job_id), int(attempt)) in self.inflight:
+                self._owner.stuck(self, (int(job_id), int(attempt)))
         elif kind == b"L ":
             self.log.info("worker {pid}: {text}", pid=self.pid, text=line[2:].decode("utf-8", "replace"))
         elif kind == b"H ":
@@ -198,6 +205,7 @@ class SpawnedWorker(Worker, ProcessProtocol):
         if self._exited:
             return
         try:
+            # It was not waited for, or this would know: the number is its own.
             if sys.platform != "win32" and self.pid and os.getpgid(self.pid) == self.pid:
                 os.killpg(self.pid, signal.SIGKILL)
             else:

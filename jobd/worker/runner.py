@@ -14,7 +14,7 @@ from jobd.worker.startup import begun
 
 def main() -> None:
     """The program."""
-    with begun(sys.argv[1:]) as (options, link, group):
+    with begun(sys.argv[1:], orderly=True) as (options, link, group):
         if sys.platform == "win32" or options.portable:
             from jobd.worker.portable import ThreadedRunner
 

@@ -74,11 +74,14 @@ def parse(argv: list[str]) -> Options:
 
 
 @contextmanager
-def begun(argv: list[str]) -> Iterator[Worker]:
+def begun(argv: list[str], orderly: bool = False) -> Iterator[Worker]:
     """
     Parse C{argv}, lead a session of our own and take the link; at the end of the block end what is left of what was
     started in it, as far as that is to be found. A worker that the next daemon has given up already ends here: it
     must not begin anything.
+
+    @param orderly: this program is never killed by its daemon, so its control group is removed even if nobody is told
+        of it by a journal.
     """
     options = parse(argv)
     if sys.platform != "win32":
@@ -90,7 +93,7 @@ def begun(argv: list[str]) -> Iterator[Worker]:
         journal = Journal(options.journal) if options.journal else None
     except Gone:
         sys.exit(1)
-    with cgroup.staying(options.cgroup) as group:
+    with cgroup.staying(options.cgroup and (orderly or journal is not None)) as group:
         if journal is not None and group is not None:
             journal.write([b"G %b" % os.fsencode(group.path)])
         yield Worker(options, take_link(journal), group)

@@ -1,11 +1,12 @@
 """
 What a worker that has died has left running: a program that ends it.
 
-    python -m jobd.worker.sweep NAME...
+    python -m jobd.worker.sweep JOURNAL...
 
-Whatever a worker starts inherits C{JOBD_WORKER=NAME} in its environment. All such
-processes are killed, until none is left; with nobody to collect how they end there is no reason to ask them first.
-Only Linux shows the environment of a process; elsewhere nothing is found.
+All that a worker starts is in its control group, if its journal names one, and inherits C{JOBD_WORKER=NAME} in its
+environment, NAME being its journal's. The group is killed, and so are the processes with that mark, until none is
+left; with nobody to collect how they end there is no reason to ask them first. Only Linux shows the environment of a
+process; elsewhere nothing is found.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 
-from jobd.worker import tree
+from jobd.worker import journal, tree
+from jobd.worker.cgroup import Cgroup
 
 MARK = "JOBD_WORKER"
 
@@ -23,6 +26,17 @@ _PATIENCE = 5.0
 """Seconds for all of them to be gone."""
 
 _PAUSE = 0.01
+
+
+def group_of(path: str) -> Cgroup | None:
+    """The control group of the worker that has, or had, this journal."""
+    try:
+        # The locks of this process on that file would be gone with this, if it had any: see L{journal.lock}.
+        with open(path, "rb") as file:
+            lines = journal.decode(file.read())
+    except OSError:
+        return None
+    return next((Cgroup(os.fsdecode(line[2:])) for line in lines if line[:2] == b"G "), None)
 
 
 def marked(names: set[bytes]) -> list[tree.Process]:
@@ -39,10 +53,17 @@ def marked(names: set[bytes]) -> list[tree.Process]:
     return found
 
 
-def sweep(names: set[bytes]) -> int:
-    """End what these workers have left; returns how many processes would not go."""
+def sweep(journals: Iterable[str]) -> int:
+    """
+    End what these workers have left, and them if they live; returns how many of the processes that are known would not
+    go.
+
+    @param journals: their files.
+    """
     if sys.platform == "win32":
         return 0
+    paths = list(journals)
+    names = {os.fsencode(os.path.basename(path)) for path in paths}
     end = time.monotonic() + _PATIENCE
     while found := marked(names):
         if time.monotonic() > end:
@@ -50,12 +71,13 @@ def sweep(names: set[bytes]) -> int:
         for process in found:
             tree.send(process, signal.SIGKILL)
         time.sleep(_PAUSE)
-    return len(found)
+    groups = [group for path in paths if (group := group_of(path)) is not None]
+    return len(found) + sum(not group.end() for group in groups)
 
 
 def main() -> None:
     """The program; its exit code says whether something is left."""
-    sys.exit(1 if sweep({name.encode() for name in sys.argv[1:]}) else 0)
+    sys.exit(1 if sweep(sys.argv[1:]) else 0)
 
 
 if __name__ == "__main__":
