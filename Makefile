@@ -7,7 +7,7 @@ PORTABLE := jobd tools examples benchmarks
 TYPED := $(PORTABLE) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench torture faults fuzz soak simulate clean
+.PHONY: help demo test check bench torture faults powercut fuzz soak simulate clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is to make
@@ -34,6 +34,9 @@ torture: $(VENV)/ready ## kill a loaded daemon 200 times (CYCLES=200 JOBS=100000
 
 faults: $(VENV)/ready ## run every client through a proxy that spoils its connections (ROUNDS=20 SEED=random)
 	@$(BIN)/python -m tests.reliability.faults $(ROUNDS:%=--rounds %) $(SEED:%=--seed %)
+
+powercut: $(VENV)/ready ## cut the power at every call of the job store, for more loads (SEEDS="1 2 3 4 5 6 7 8 9 10")
+	@JOBD_POWERCUT_SEEDS="$(or $(SEEDS),1 2 3 4 5 6 7 8 9 10)" $(BIN)/python -m twisted.trial tests.reliability.test_powercut
 
 fuzz: $(VENV)/ready ## give every reader bytes nobody meant to send (SECONDS=600 SEED=random TARGETS=all)
 	@$(BIN)/python -m tests.fuzz $(SECONDS:%=--seconds %) $(SEED:%=--seed %) $(TARGETS)
