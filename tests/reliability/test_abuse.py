@@ -64,12 +64,14 @@ class Abuse(SynchronousTestCase):
 
     def check(self) -> None:
         for talk, daemon, alone in zip(self.talks, (self.plain, self.tls), self.alone, strict=True):
-            wait_until(lambda talk=talk: talk.json("stats")["connections"] == 1, "the others are gone")
-            wait_until(
-                lambda daemon=daemon, alone=alone: descriptors(daemon.pid) <= alone, "no descriptor is left over"
-            )
+            self.assert_alone(talk, daemon, alone)
             self.assertEqual([], talk.json("list")["jobs"])
             self.assertEqual([], [line for line in daemon.lines if "Traceback" in line or "Unhandled" in line])
+
+    def assert_alone(self, talk: Talk, daemon: Daemon, alone: int) -> None:
+        """Of the others nothing is left."""
+        wait_until(lambda: talk.json("stats")["connections"] == 1, "the others are gone")
+        wait_until(lambda: descriptors(daemon.pid) <= alone, "no descriptor is left over")
 
     def strangers(self) -> Iterator[Talk]:
         """A new connection to each listener that lets in whoever comes."""
@@ -157,9 +159,9 @@ class Lines(Abuse):
                         for verb in ("pause", "queue"):
                             answer = talk.ask(f"{verb} {name}")
                             self.assertTrue(answer.startswith("error"), (verb, name, answer))
-                for line in (b"run a\0b", b"\0run true", b"run \xff", b"sh \xc3("):
-                    answer = talk.ask(line)
-                    self.assertTrue(answer.startswith("error"), (line, answer))
+                for bytes_ in (b"run a\0b", b"\0run true", b"run \xff", b"sh \xc3("):
+                    answer = talk.ask(bytes_)
+                    self.assertTrue(answer.startswith("error"), (bytes_, answer))
                 self.assertEqual(["default"], list(talk.json("stats")["queues"]) or ["default"])
 
 

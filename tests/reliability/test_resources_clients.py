@@ -296,7 +296,7 @@ class Noticed(TestCase):
     def listen(self) -> tuple[Told, socket.socket]:
         from twisted.internet import reactor
 
-        ((description, endpoint),) = listening.parse_endpoints(["tcp:0:interface=127.0.0.1"], reactor)  # type: ignore[arg-type]
+        ((description, endpoint),) = listening.parse_endpoints(["tcp:0:interface=127.0.0.1"], reactor)
         told = Told()
         port: Any = listening.listen(description, endpoint, Factory.forProtocol(lambda: told), None)
         self.addCleanup(port.stopListening)

@@ -197,8 +197,8 @@ class Memory(Workers):
                 (group / "cgroup.procs").write_text(str(pid))
             yield
         finally:
-            for pid in (group / "cgroup.procs").read_text().split():
-                (first / "cgroup.procs").write_text(pid)
+            for left in (group / "cgroup.procs").read_text().split():
+                (first / "cgroup.procs").write_text(left)
             group.rmdir()
 
 
