@@ -8,11 +8,12 @@ eight hexadecimal digits and a space; a line that is cut or does not agree ends 
 
     W PID                            the worker has come up
     G PATH                           the control group it is in with all that it starts (if it is)
-    E                                its link has ended without an order to stop; these had begun:
-    B ID ATTEMPT                     one of them
+    B ID ATTEMPT                     its link has ended without an order to stop; this one had begun
+    E                                these were all that had begun
     D ID ATTEMPT STATE WALL OUTCOME  as on the link (L{jobd.worker.link}): how one has ended
 
-So once C{E} stands there, an attempt of which the file says nothing was never begun by this worker.
+So once C{E} stands there, an attempt of which the file says nothing was never begun by this worker. It stands behind
+what it speaks of: where the disk is full in the middle of it, it says nothing.
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ class Journal:
         """
         if sys.platform == "win32":
             raise Gone("there are no such sockets here")
+        self._unwritten = b""
         try:
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | _BINARY)
         except OSError:
@@ -116,11 +118,14 @@ class Journal:
         self.write([b"W %d" % os.getpid()])
 
     def write(self, lines: Iterable[bytes]) -> None:
-        """Keep lines, on disk when this returns. Without room for them there is nobody to tell."""
+        """
+        Keep lines, on disk when this returns. Without room for them there is nobody to tell: they are written with the
+        next ones, from where it broke off.
+        """
+        self._unwritten += encode(lines)
         with suppress(OSError):
-            data = encode(lines)
-            while data:
-                data = data[os.write(self._file, data) :]
+            while self._unwritten:
+                self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
             os.fsync(self._file)
 
     def accept(self) -> int:

@@ -148,7 +148,7 @@ class Link:
         with self._sending:
             self._hang_up()
             self._rest = b""
-            self.journal.write([b"E", *(b"B %b %b" % key for key in running), *self._unkept])
+            self.journal.write([*(b"B %b %b" % key for key in running), *self._unkept, b"E"])
 
     def rejoin(self, running: Iterable[Key]) -> None:
         """The next daemon has connected: tell it everything."""

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 def among(values: Sequence[T]) -> SearchStrategy[T]:
     """One of these, which may be too many or too large for Hypothesis to name them in its own messages."""
-    return st.integers(0, len(values) - 1).map(values.__getitem__)
+    return st.integers(0, len(values) - 1).map(lambda place: values[place])
 
 
 FIELDS = [*JobSpec.__struct_fields__, "ids", "state", "since", "from", "limit", "newest", "stream", "attempt", "paused"]

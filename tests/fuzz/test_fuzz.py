@@ -25,7 +25,7 @@ from tests.unit.test_pool_workers import Program
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-SECONDS = 1.3
+SECONDS = 1.0
 """For each target, on top of its corpus."""
 
 SEED = int(number) if (number := os.environ.get("JOBD_TEST_SEED", "0")).isdigit() else 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -133,7 +135,7 @@ class Links(SynchronousTestCase):
         os.close(self.daemon_writes)
         self.assertEqual([], self.link.read())
         self.link.leave([(b"9", b"2")])
-        expected = [b"E", b"B 9 2", b"D 3 1 succeeded 0.1 {}", b"D 4 1 succeeded 0.1 {}"]
+        expected = [b"B 9 2", b"D 3 1 succeeded 0.1 {}", b"D 4 1 succeeded 0.1 {}", b"E"]
         self.assertEqual(expected, self.written())
         self.link.report(b"D 9 2 failed 0.2 {}\n")
         self.assertEqual(b"D 9 2 failed 0.2 {}", self.written()[-1])
@@ -154,7 +156,36 @@ class Links(SynchronousTestCase):
             self.assertEqual(b"D 9 2 failed 0.2 {}\n", client.recv(4096))
             self.link.kept(1)
             self.link.leave([])
-        self.assertEqual([b"E", b"D 9 2 failed 0.2 {}"], self.written()[-2:])
+        self.assertEqual([b"D 9 2 failed 0.2 {}", b"E"], self.written()[-2:])
+
+    def test_no_room(self) -> None:
+        """
+        Where the disk is full in the middle of a journal, that what had begun was all is not said before it is true;
+        what did not go in goes in with what comes next.
+        """
+        write, room = os.write, [0]
+
+        def scarce(descriptor: int, data: bytes) -> int:
+            if not room[0]:
+                raise OSError(errno.ENOSPC, "no space left on device")
+            written = write(descriptor, data[: room[0]])
+            room[0] -= written
+            return written
+
+        running = [(b"8", b"1"), (b"9", b"2")]
+        whole = [b"B 8 1", b"B 9 2", b"E"]
+        for size in range(len(journal.encode(whole))):
+            os.truncate(self.path, 0)
+            with mock.patch.object(os, "write", scarce):
+                room[0] = size
+                link = Link(-1, -1, self.journal)
+                link.leave(running)
+                found = journal.decode(Path(self.path).read_bytes())
+                self.assertEqual(whole[: len(found)], found)
+                self.assertNotIn(b"E", found)
+                room[0] = 1000
+                link.report(b"D 9 2 failed 0.2 {}\n")
+            self.assertEqual([*whole, b"D 9 2 failed 0.2 {}"], journal.decode(Path(self.path).read_bytes()))
 
     def test_nobody_listens(self) -> None:
         """What is said while nobody listens is dropped, and no error."""
