@@ -165,6 +165,10 @@ class FakePool:
         """The attempt, a call, proves to take long: it takes a whole place from now on."""
         self._tell(events.Long(job_id, self._attempt(job_id)))
 
+    def get_stuck(self, job_id: int) -> None:
+        """The attempt was killed and does not go away, until the test ends it after all."""
+        self._tell(events.Stuck(job_id, self._attempt(job_id)))
+
     def make_room(self, cpus: int, depth: int = 1, ahead: int = 1) -> None:
         """There is room for so much from now on, as in L{events.Capacity}."""
         self._capacity = events.Capacity(cpus, depth, ahead)

@@ -85,7 +85,7 @@ class Machine(FakePool):
         """
         Report something of an attempt that has ended and was reported before.
 
-        @param kind: C{returned}, C{long} or C{finished}.
+        @param kind: C{returned}, C{long}, C{stuck} or C{finished}.
         @return: what was reported; None: nothing has ended.
         """
         if not self._over:
@@ -95,6 +95,8 @@ class Machine(FakePool):
         state = self._rng.choice([State.SUCCEEDED, State.FAILED, State.LOST])
         if kind == "returned":
             self._report(events.Returned(old.job_id, old.attempt))
+        elif kind == "stuck":
+            self._report(events.Stuck(old.job_id, old.attempt))
         elif kind == "long":
             self._report(events.Long(old.job_id, old.attempt))
         else:

@@ -223,6 +223,9 @@ class Oracle:
         self.story.tell(f"job {kill.job_id} : attempt {kill.attempt} is killed")
         self.job(kill.job_id).killed.add(kill.attempt)
 
+    def is_killed(self, job_id: int, attempt: int) -> bool:
+        return attempt in self.job(job_id).killed
+
     def reported(self, report: Report) -> None:
         """The machine has said this to a daemon."""
         if isinstance(report, events.Capacity):

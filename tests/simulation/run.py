@@ -56,8 +56,10 @@ KINDS = (
     "stale finished",
     "stale returned",
     "stale long",
+    "stale stuck",
     "handed back",
     "turned out long",
+    "stuck",
     "room changes",
 )
 """What clients ask, what goes wrong and how jobs end."""

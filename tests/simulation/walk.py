@@ -61,6 +61,7 @@ class Walk:
                 (3, self.begin),
                 (1, self.give_back),
                 (0.7, self.long),
+                (0.7, self.hang),
                 (0.7, self.tell_progress),
                 (2, self.some_time),
                 (4, self.next_timer),
@@ -184,6 +185,16 @@ class Walk:
             self.visit("turned out long")
         return bool(calls)
 
+    def hang(self) -> bool:
+        """What was killed does not go away for a while."""
+        killed = [
+            job_id for job_id, attempt in self.world.machine.running if self.world.oracle.is_killed(job_id, attempt)
+        ]
+        if killed:
+            self.world.machine.get_stuck(self.rng.choice(killed))
+            self.visit("stuck")
+        return bool(killed)
+
     def tell_progress(self) -> bool:
         machine = self.world.machine
         if not machine.running:
@@ -198,7 +209,9 @@ class Walk:
 
     def stale(self) -> bool:
         """A worker reports what is long over."""
-        report = self.world.machine.repeat(self.rng.choice(["finished", "finished", "returned", "long"]))
+        report = self.world.machine.repeat(
+            self.rng.choice(["finished", "finished", "finished", "returned", "long", "stuck"])
+        )
         if report is not None:
             self.visit(f"stale {report}")
         return report is not None

@@ -170,8 +170,7 @@ class World:
             return False
         attempt = pick(list(self.machine.running))
         start = self.machine.running[attempt]
-        killed = attempt[1] in self.oracle.job(attempt[0]).killed
-        if killed and self.rng.random() < 0.7:
+        if self.oracle.is_killed(*attempt) and self.rng.random() < 0.7:
             state = State.CANCELLED
         elif state is State.TIMED_OUT:
             state = State.FAILED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from jobd.actions import Start
-from jobd.events import Capacity, Finished, Long, Returned
+from jobd.events import Capacity, Finished, Long, Returned, Stuck
 from jobd.job import Lane, State
 from jobd.pool import Report
 from jobd.testing import FakePool
@@ -80,6 +80,13 @@ class Restarts(SynchronousTestCase):
         self.pool.start(start(1, 3))
         self.pool.turn_out_long(1)
         self.assertEqual([(Long, 1, 3)], self.told())
+
+    def test_stuck(self) -> None:
+        """What was killed may hang until the test ends it."""
+        self.pool.start(start(1))
+        self.pool.get_stuck(1)
+        self.pool.finish(1)
+        self.assertEqual([(Stuck, 1, 1), (Finished, 1, 1)], self.told())
 
     def test_room(self) -> None:
         """There is as much room as the test says, for the next daemon too."""
