@@ -154,12 +154,12 @@ class Subscribers(Clients):
         reading.ok("watch")
         before = memory(self.daemon.pid)
         job = {"call": "operator:mul", "args": ["x", 500_000], "notify": False}
-        count = 400
+        count = 200
         self.talk.ok("submit " + json.dumps([job] * count))
         cursors = [reading.event().cursor for _ in range(count)]
         wait_until(lambda: self.connections() == 2, "the subscriber is cut off")
-        # 200 MB of events have passed; without any subscriber it is about 100 MB.
-        self.assertLess(memory(self.daemon.pid, "VmHWM") - before, 180_000_000)
+        # 100 MB of events have passed; what passes on to the store and to others takes about as much by itself.
+        self.assertLess(memory(self.daemon.pid, "VmHWM") - before, 160_000_000)
         seen: list[str] = []
         while (line := deaf.line()) and not line.startswith("error"):
             seen.append(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -153,6 +154,43 @@ class Killed(Workers):
         gate.release()
         self.assertEqual(("succeeded", 1), self.ended(job_id))
         self.assertEqual(["1", "1", "1"], self.executions())
+
+
+class Ahead(Workers):
+    """Long jobs ahead of short ones."""
+
+    def test_short_calls(self) -> None:
+        """
+        A long call among hundreds of short ones that are given to the workers several at a time: all the short
+        ones end while it runs, each of them in its first attempt.
+        """
+        short: dict[str, Any] = {"call": "math:sqrt", "args": [2], "notify": False}
+        self.talk.ok("submit " + json.dumps([short] * 300))
+        told, gate = self.fifo("told"), self.fifo("gate")
+        long = {"call": "builtins:exec", "args": [held(told, gate)]}
+        ids = self.talk.ok("submit " + json.dumps([*[short] * 50, long, *[short] * 300]))
+        first, last = map(int, ids.split("-"))
+        told.wait()
+        others = [job_id for job_id in range(first, last + 1) if job_id != first + 50]
+        self.talk.ok(f"wait {first}-{first + 49},{first + 51}-{last}")
+        ends = {event.job_id: (event.state, event.json["attempt"]) for event in self.talk.events(len(others))}
+        self.assertEqual(dict.fromkeys(others, ("succeeded", 1)), ends)
+        self.assertEqual("running", self.talk.state(first + 50))
+        gate.release()
+        self.assertEqual("succeeded", self.talk.end_of(first + 50).state)
+
+    def test_short_commands(self) -> None:
+        """The same for commands."""
+        told, gate = self.fifo("told"), self.fifo("gate")
+        long = {"shell": f"echo x > {told.path}; read x < {gate.path}"}
+        short = {"argv": ["true"], "notify": False}
+        first, last = map(int, self.talk.ok("submit " + json.dumps([*[short] * 10, long, *[short] * 30])).split("-"))
+        told.wait()
+        self.talk.ok(f"wait {first + 11}-{last}")
+        self.assertEqual({"succeeded"}, {event.state for event in self.talk.events(30)})
+        self.assertEqual("running", self.talk.state(first + 10))
+        gate.release()
+        self.assertEqual("succeeded", self.talk.end_of(first + 10).state)
 
 
 class Memory(Workers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -67,6 +68,77 @@ class Follows(SynchronousTestCase):
         self.daemon.advance(0)
         self.assertEqual([(1, "output", "three\n"), (1, "succeeded", None)], self.told())
         self.assertEqual([], self.daemon.clock.getDelayedCalls())
+
+    def test_no_more_than_is_taken(self) -> None:
+        """
+        Of many jobs that have written much, no more is sent than the client takes; when it reads on it gets all,
+        and then the ends.
+        """
+        count, size = 30, 60_000
+        self.submit(count)
+        for job_id in range(1, count + 1):
+            self.write("x" * size, job_id)
+            self.finish(job_id)
+        self.client.stop_reading()
+        self.client.send(f"follow 1-{count}")
+        self.daemon.advance(0)
+        session = self.client._session
+        waiting = sum(map(len, self.client.transport.writes)) + session._out_size
+        self.assertLess(waiting, follow.AT_ONCE + 2 * size)
+        found: list[tuple[int, str, Any]] = []
+        while len(found) < 2 * count:
+            self.client.read_on()
+            self.daemon.advance(0)
+            found += self.told()
+            self.client.stop_reading()
+        self.assertEqual({(job_id, "output", "x" * size) for job_id in range(1, count + 1)}, set(found[:count]))
+        self.assertEqual({(job_id, "succeeded", None) for job_id in range(1, count + 1)}, set(found[count:]))
+
+    def test_what_has_not_begun(self) -> None:
+        """Jobs that have not begun are not looked for in the output folder; as soon as they have, they are."""
+        looked: list[int] = []
+        outputs = self.daemon.factory.outputs
+        read = outputs.read
+
+        def reading(job_id: int, *rest: Any) -> Part:
+            looked.append(job_id)
+            return read(job_id, *rest)
+
+        self.patch(outputs, "read", reading)
+        self.client.send("pause")
+        self.submit(200)
+        self.client.send("follow 1-200")
+        for _ in range(5):
+            self.daemon.advance(LATEST)
+        self.assertEqual([], looked)
+        self.client.send("resume")
+        self.write("hello\n", 100)
+        self.daemon.advance(LATEST)
+        self.assertEqual(set(range(1, 101)), set(looked))
+        self.assertEqual([(100, "output", "hello\n")], self.told())
+
+    def test_cannot_be_read_now(self) -> None:
+        """While the system cannot open what a job has written, its end is not told; then all of it comes."""
+        self.submit()
+        self.write("hello\n")
+        outputs, room = self.daemon.factory.outputs, False
+        read = outputs.read
+
+        def reading(*which: Any) -> Part:
+            if not room:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return read(*which)
+
+        self.patch(outputs, "read", reading)
+        self.client.send("follow 1")
+        self.finish()
+        for _ in range(3):
+            self.daemon.advance(LATEST)
+        self.assertEqual([], self.told())
+        room = True
+        for _ in range(3):
+            self.daemon.advance(LATEST)
+        self.assertEqual([(1, "output", "hello\n"), (1, "succeeded", None)], self.told())
 
     def test_after_its_end(self) -> None:
         """Of a job that has ended all comes at once, in parts."""

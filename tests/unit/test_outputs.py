@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -55,6 +56,16 @@ class OutputsTests(SynchronousTestCase):
     def test_nothing_was_written(self) -> None:
         """Of an output that is not there the part is empty."""
         self.assertEqual(Part(0, b"", 0), self.read(-5))
+
+    def test_cannot_be_opened_now(self) -> None:
+        """Where the system has no descriptor left that is an error, not an output without anything in it."""
+        self.write(b"something")
+
+        def no_room(*args: object) -> int:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.patch(os, "open", no_room)
+        self.assertEqual(errno.EMFILE, self.assertRaises(OSError, self.read).errno)
 
     def test_characters_are_not_cut(self) -> None:
         """A character is not cut in two, except where a part would be empty; its bytes come with the next part."""
