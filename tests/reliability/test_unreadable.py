@@ -355,6 +355,19 @@ class Started(Files):
             self.assertEqual(before, talk.json("hello")["instance"])
         self.assertIn(f"the record of job {damaged} cannot be read: it is lost", daemon.log())
 
+    def test_nothing_kept(self) -> None:
+        """With durability memory ids begin anew with each daemon, and so does the instance that hello names."""
+        daemon = Daemon(self.folder, "--durability", "memory")
+        self.addCleanup(daemon.stop)
+        seen = []
+        for _ in range(2):
+            daemon.start()
+            with Talk.unix(daemon) as talk:
+                self.assertEqual(1, talk.submit(argv=["true"], delay=1000))
+                seen.append(talk.json("hello")["instance"])
+            daemon.kill()
+        self.assertEqual(2, len(set(seen)))
+
     def test_a_store_that_is_gone(self) -> None:
         """The daemon does not start with an empty queue where there were jobs: it ends with one clear line."""
         daemon = Daemon(self.folder)
