@@ -16,11 +16,13 @@ from jobd.pool.worker import Attempt
 class Settlement:
     """
     @ivar unbegun: attempts that were never begun.
+    @ivar ended: attempts that may have begun, and were ended by an order.
     @ivar lost: attempts that may have begun, and of which nobody can tell any more.
     @ivar suspects: dead workers that may have left something running.
     """
 
     unbegun: list[Start] = attrs.Factory(list)
+    ended: list[Start] = attrs.Factory(list)
     lost: list[Start] = attrs.Factory(list)
     suspects: set[str] = attrs.Factory(set)
 
@@ -38,6 +40,7 @@ class Estate:
         self._suspects: dict[str, Lane] = {}
         self._asked: dict[str, Lane] = {one.name: one.lane for one in found if one.alive}
         self._doubtful: set[Attempt] = set()
+        self._ordered: set[Lane] = set()
         # Where there is no journal at all, nobody can say anything.
         self._silent = set(Lane) - {one.lane for one in found}
 
@@ -61,7 +64,7 @@ class Estate:
         """
         self._asked.pop(found.name, None)
         if found.pid and not found.whole:
-            self._silent.add(found.lane)
+            (self._ordered if found.ordered else self._silent).add(found.lane)
         lost = found.begun & set(self.open)
         self._doubtful |= lost
         suspect = bool(lost or (found.pid and not found.whole))
@@ -76,8 +79,10 @@ class Estate:
         for attempt, start in list(self.open.items()):
             if start.lane not in asked:
                 del self.open[attempt]
-                lost = attempt in self._doubtful or start.lane in self._silent
-                (settlement.lost if lost else settlement.unbegun).append(start)
+                if attempt in self._doubtful or start.lane in self._silent:
+                    settlement.lost.append(start)
+                else:
+                    (settlement.ended if start.lane in self._ordered else settlement.unbegun).append(start)
         for name, lane in list(self._suspects.items()):
             if lane not in asked:
                 del self._suspects[name]

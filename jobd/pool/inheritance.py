@@ -168,9 +168,10 @@ class Inheritance:
         settlement = self._estate.settle()
         for start in settlement.unbegun:
             self._heir.unbegun(start)
-        if settlement.lost or settlement.suspects:
+        if settlement.lost or settlement.ended or settlement.suspects:
             error = "its worker was gone when the daemon came back"
-            self.sweep(settlement.suspects, [(start, {"error": error}) for start in settlement.lost])
+            lost = [(start, {"error": error}) for start in settlement.lost]
+            self.sweep(settlement.suspects, lost, settlement.ended)
 
     def tidy(self, name: str) -> bool:
         """Whether it is certain that a worker of this daemon that has ended has left nothing running."""
@@ -179,8 +180,8 @@ class Inheritance:
         except OSError:
             return False
 
-    def sweep(self, names: set[str], lost: Sequence[tuple[Start, Outcome]]) -> None:
-        """Report these as lost, once nothing is left of what these dead workers have started."""
+    def sweep(self, names: set[str], lost: Sequence[tuple[Start, Outcome]], ended: Sequence[Start] = ()) -> None:
+        """Report these as lost or as handed back, once nothing is left of what these dead workers have started."""
 
         def swept(clean: bool) -> None:
             self._sweeps -= 1
@@ -188,6 +189,8 @@ class Inheritance:
                 if not clean:
                     outcome["error"] += "; some of what it ran would not end"
                 self._heir.lost(start, outcome)
+            for start in ended:
+                self._heir.unbegun(start)
             # Not sooner: until then it says that this worker may have begun them.
             self.spent += names
             self._heir.left()

@@ -30,6 +30,7 @@ class Found:
     @ivar alive: its worker lives.
     @ivar pid: the worker's; 0 if it never came up.
     @ivar whole: what was begun and not reported when the link ended is all in C{begun}.
+    @ivar ordered: it was told to end everything, and what it ended by that is in no other attribute.
     @ivar begun: attempts that had begun when the link ended.
     @ivar reports: lines C{D} by their attempt.
     @ivar group: the folder of its control group, if it had one.
@@ -40,6 +41,7 @@ class Found:
     alive: bool
     pid: int = 0
     whole: bool = False
+    ordered: bool = False
     begun: set[Attempt] = attrs.Factory(set)
     reports: dict[Attempt, bytes] = attrs.Factory(dict)
     group: str = ""
@@ -162,5 +164,7 @@ def _note(found: Found, line: bytes) -> None:
         found.whole = True
     elif kind == b"B":
         found.begun.add((int(words[0]), int(words[1])))
-    elif kind == b"D":
+    elif kind == b"Q":
+        found.ordered = True
+    elif kind == b"D" and not (found.ordered and words[2].partition(b" ")[0] != b"succeeded"):
         found.reports[int(words[0]), int(words[1])] = line

@@ -119,6 +119,8 @@ class IoWorker:
             self._cancel(key)
         with self._changed:
             self._changed.wait_for(lambda: not self._unreported, _STOP)
+        if self._link.journal is not None:
+            self._link.leave(())
 
     def _read(self) -> bool:
         """Do as the link says, until it ends. True: everything is to be ended."""
@@ -132,6 +134,7 @@ class IoWorker:
                 elif kind == b"K":
                     self._link.kept(int(words[0]))
                 elif kind == b"Q":
+                    self._link.ending()
                     return True
         return False
 

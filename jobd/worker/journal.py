@@ -11,9 +11,10 @@ eight hexadecimal digits and a space; a line that is cut or does not agree ends 
     B ID ATTEMPT                     its link has ended without an order to stop; this one had begun
     E                                these were all that had begun
     D ID ATTEMPT STATE WALL OUTCOME  as on the link (L{jobd.worker.link}): how one has ended
+    Q                                it was told to end everything: what has not succeeded from here on is handed back
 
-So once C{E} stands there, an attempt of which the file says nothing was never begun by this worker. It stands behind
-what it speaks of: where the disk is full in the middle of it, it says nothing.
+So once C{E} stands there, an attempt of which the file says nothing was never begun by this worker, or is handed
+back. It stands behind what it speaks of: where the disk is full in the middle of it, it says nothing.
 """
 
 from __future__ import annotations

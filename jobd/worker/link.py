@@ -35,6 +35,9 @@ those C{D} once more, and C{E}; from there all is as before, only that no C{S} c
 so no C{R} need be remembered; it must not be either, as the same attempt may have been begun anew since.
 A worker without a journal takes the end of the link for a C{Q}.
 
+After a C{Q} the daemon takes everything that does not succeed as handed back. The journal says so as well, in case the
+daemon dies before it has heard of it.
+
 What C{C} does depends on the program:
 
   - the runner ends the command's whole process tree and then reports C{D};
@@ -149,6 +152,12 @@ class Link:
             self._hang_up()
             self._rest = b""
             self.journal.write([*(b"B %b %b" % key for key in running), *self._unkept, b"E"])
+
+    def ending(self) -> None:
+        """The daemon wants everything ended. To be called before anything is."""
+        if self.journal is not None:
+            with self._sending:
+                self.journal.write([*self._unkept, b"Q"])
 
     def rejoin(self, running: Iterable[Key]) -> None:
         """The next daemon has connected: tell it everything."""

@@ -134,6 +134,8 @@ class Runner:
             self._timers.run()
         self._family.close()
         self._settings.spool.close()
+        if self._stopping and self._link.journal is not None:
+            self._link.leave(self._commands)
 
     def _finished(self) -> bool:
         if self._stopping:
@@ -156,6 +158,7 @@ class Runner:
             elif kind == b"K":
                 self._link.kept(int(words[0]))
             elif kind == b"Q":
+                self._link.ending()
                 self._stop()
 
     def _leave(self) -> None:

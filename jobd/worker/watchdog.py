@@ -90,6 +90,7 @@ class Watchdog:
         """End everything: the job that runs with the process, of the others none begins."""
         self._worker.halt = True
         self._worker.waiting.clear()
+        self._link.ending()
         if self._worker.current is not None:
             self._end_process(_GRACE)
 

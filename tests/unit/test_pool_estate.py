@@ -44,6 +44,23 @@ class Estates(SynchronousTestCase):
         self.assertFalse(estate.died(other))
         self.assertEqual(([3], [1, 2], {"a"}), self.settled(estate))
 
+    def test_killed_after_an_order(self) -> None:
+        """What a worker has ended by an order is not lost, even if it was killed before it could tell of it."""
+        dead = worker("a", ordered=True)
+        estate = Estate([ONE, RUN], [dead, worker("b", Lane.COMMAND, whole=True)])
+        self.assertTrue(estate.died(dead))
+        settlement = estate.settle()
+        self.assertEqual(([ONE], [RUN], []), (settlement.ended, settlement.unbegun, settlement.lost))
+        self.assertEqual({"a"}, settlement.suspects)
+
+    def test_killed_at_once_beside_it(self) -> None:
+        """Where another worker of its lane was killed without an order, nobody can tell whose they were."""
+        dead, ordered = worker("a"), worker("b", ordered=True)
+        estate = Estate([ONE], [dead, ordered])
+        estate.died(dead)
+        estate.died(ordered)
+        self.assertEqual(([], [1], {"a", "b"}), self.settled(estate))
+
     def test_never_came_up(self) -> None:
         """One that never came up has begun nothing, and has left nothing."""
         dead = worker("a", pid=0)
