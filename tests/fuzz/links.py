@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -16,6 +17,7 @@ from jobd.actions import Start
 from jobd.events import Finished, Returned
 from jobd.job import Lane
 from jobd.pool import Report
+from jobd.pool.journals import Journals
 from jobd.pool.processes import ProcessPool
 from jobd.worker import journal
 from jobd.worker.link import Link
@@ -102,7 +104,8 @@ def check_journal(data: bytes) -> None:
     Any bytes are the lines of a journal up to where they are none. What was written into one is in it; cut anywhere, it
     ends before the cut, and never with another line.
     """
-    journal.decode(data)
+    lines = journal.decode(data)
+    _check_found(data, lines)
     lines = data.split(b"\n")
     whole = journal.encode(lines)
     assert journal.decode(whole) == lines
@@ -112,6 +115,17 @@ def check_journal(data: bytes) -> None:
         torn = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
         good = sum(end <= place for end in ends) - 1
         assert journal.decode(torn)[:good] == lines[:good] and set(journal.decode(torn)) <= set(lines)
+
+
+def _check_found(data: bytes, lines: list[bytes]) -> None:
+    """The next daemon, too, makes of it what it can."""
+    with nothing_logged(), tempfile.TemporaryDirectory(prefix="jobd-fuzz-") as folder:
+        Path(folder, "cpu-1-1").write_bytes(data)
+        journals = Journals(folder)
+        (found,) = journals.find()
+        journals.remove(found.name)
+    assert not found.alive and found.whole <= (b"E" in [line[:1] for line in lines])
+    assert len(found.begun) + len(found.reports) <= len(lines)
 
 
 _NUMBERS = st.sampled_from([b"7", b"8", b"9", b"1", b"2", b"0", b"-1", b"x", b"", b"1_0", b"9" * 30, b"inf", b"nan"])
@@ -136,4 +150,10 @@ SAID = Target("worker", check_worker_says, material.inputs("worker", material.pi
 LINK = Target(
     "link", check_link, material.inputs("link", material.pieces(st.sampled_from([b"S 1 1 {}\n", b"Q\n", b"C"])))
 )
-JOURNAL = Target("journal", check_journal, material.inputs("journal", material.pieces(_SAID)))
+_WRITTEN = st.lists(
+    _SAID.map(lambda line: line.rstrip(b"\n"))
+    | st.sampled_from([b"W 5", b"W x", b"E", b"B 7 1", b"B 7", b"G /x", b"G \xff"]),
+    max_size=6,
+).map(journal.encode)
+
+JOURNAL = Target("journal", check_journal, material.inputs("journal", material.pieces(_SAID), _WRITTEN))
