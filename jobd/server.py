@@ -509,7 +509,8 @@ class SessionFactory(ServerFactory):
     Makes a session for each connection.
 
     @param verbs: for each verb its handler, and whether it is open to those who have not proved who they are.
-    @param most: sessions at a time; None: as many as come.
+    @param most: sessions at a time; None: as many as come. Those of whom nobody knows yet who they are may have
+        half of them, so that they cannot keep all others out.
     @ivar refused: the connections that are being told that they are too many.
     @ivar turned_away: how many there have been.
     """
@@ -540,12 +541,19 @@ class SessionFactory(ServerFactory):
         self._empty: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: IAddress | None) -> Session | Refused:
-        if self.most is not None and len(self.sessions) >= self.most:
+        peer = Peer.at(addr)
+        if self.most is not None and self._is_full(self.most, peer.identity is None):
             return self._refuse()
-        session = Session(next(self._numbers), Peer.at(addr), self)
+        session = Session(next(self._numbers), peer, self)
         session.factory = self
         self.sessions.add(session)
         return session
+
+    def _is_full(self, most: int, stranger: bool) -> bool:
+        here = len(self.sessions)
+        if not stranger or here < most // 2:
+            return here >= most
+        return here >= most or sum(one.peer.identity is None for one in self.sessions) >= most // 2
 
     def _refuse(self) -> Refused:
         self.turned_away += 1

@@ -166,6 +166,28 @@ class Refusals(Few):
         self.assertEqual(5, self.talk.submit(argv=["true"]))
 
 
+class Strangers(Few):
+    """Over TCP, before they have said who they are."""
+
+    def test_they_cannot_keep_others_out(self) -> None:
+        """
+        Those who do not say who they are can have half of the connections and no more; who comes by the Unix
+        socket does not notice them, and when they have had their time there is room over TCP again.
+        """
+        self.begin(tcp=True)
+        most = self.talk.json("stats")["most_connections"]
+        silent = [socket.create_connection(self.daemon.tcp_address) for _ in range(most // 2)]
+        for sock in silent:
+            self.addCleanup(sock.close)
+        wait_until(lambda: self.connections() == 1 + most // 2, "they are there")
+        with Talk.tcp(self.daemon) as late:
+            self.assertEqual(REFUSAL, late.line())
+        clients = [self.kept(Talk.unix(self.daemon)) for _ in range(most - 1 - most // 2)]
+        self.assert_served(self.talk, *clients)
+        wait_until(lambda: self.connections() == 1 + len(clients), "the silent ones are gone")
+        self.assertEqual("succeeded", self.kept(Talk.tcp(self.daemon, self.daemon.token)).run(argv=["true"]).state)
+
+
 class RefusalsOverTls(Few):
     """The same where a handshake comes before anything is said."""
 
