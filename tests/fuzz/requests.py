@@ -23,8 +23,8 @@ LIMIT = 300
 LONGEST_ERROR = 1000
 """Characters of an error's line, whatever it is about."""
 
-_INSTANCE = re.compile(r'"instance":"[0-9a-f]+"')
-"""Each daemon has a name of its own."""
+_PASSING = re.compile(r'"instance":"[0-9a-f]+"|"cursor":[0-9]+')
+"""Each daemon has a name of its own; how much of what is certain has been announced already is a matter of turns."""
 
 _ERROR = re.compile(r"(#[A-Za-z0-9_.\-]{1,32} )?error [A-Z_]+ .")
 
@@ -161,7 +161,7 @@ def _converse(parts: Sequence[bytes], address: IAddress, daemon: MemoryDaemon) -
     _check_others(daemon)
     # When an event comes among the replies, and what is told only as it happens, is a matter of turns.
     ends = sorted(line for line in said if line.startswith("* ") and not line.startswith("* 0 "))
-    return [_INSTANCE.sub("", line) for line in replies] + ends
+    return [_PASSING.sub("", line) for line in replies] + ends
 
 
 def _check_others(daemon: MemoryDaemon) -> None:
