@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 DRAIN = 1.0
 """Seconds to read what a dead worker had written, while something it started holds its pipe open."""
 
+LONGEST = 16 << 20
+"""Bytes of a line: several times what the longest outcome has."""
+
 Attempt = tuple[int, int]
 """A job's id and the number of its attempt."""
 
@@ -136,6 +139,10 @@ class Worker:
         if self._tail:
             lines[0] = self._tail + lines[0]
         self._tail = lines.pop()
+        if len(self._tail) > LONGEST:
+            self.log.error("worker {pid} says a line without an end, and is killed", pid=self.pid)
+            self._tail = b""
+            self.kill()
         for line in lines:
             try:
                 self.said(line)
@@ -147,6 +154,8 @@ class Worker:
         if kind == b"D ":
             _, job_id, attempt, word, wall, outcome = line.split(b" ", 5)
             state, seconds = BY_WORD[word.decode()], float(wall)
+            if not state.final:
+                raise ValueError(word)
             start = self.claim((int(job_id), int(attempt)))
             self.reports += 1
             self._owner.reported(self)

@@ -63,8 +63,10 @@ def _hear(parts: Sequence[bytes], folder: str, to_pool: Deliver) -> list[str]:
     ends = Counter(_attempt(report) for report in reports if isinstance(report, (Finished, Returned)))
     assert ends == Counter((start.job_id, start.attempt) for start in GIVEN), f"reported: {ends}"
     for report in reports:
-        if isinstance(report, Finished) and report.state.word == "lost":
-            json.loads(report.outcome)
+        if isinstance(report, Finished):
+            assert report.state.final
+            if report.state.word == "lost":
+                json.loads(report.outcome)
     return [_WALL.sub("", repr(report)) for report in reports]
 
 

@@ -18,7 +18,7 @@ from jobd.job import Lane
 from jobd.pool import Report
 from jobd.pool.processes import OVERDUE, PAUSE, STOP, ProcessPool
 from jobd.pool.shortage import SOON
-from jobd.pool.worker import DRAIN, SpawnedWorker
+from jobd.pool.worker import DRAIN, LONGEST, SpawnedWorker
 
 
 class Program:
@@ -124,6 +124,22 @@ class Misbehaviour(SynchronousTestCase):
         self.start(7)
         self.newest().say("H 1\nX\nD 7\nD 99 1 succeeded 0.1 {}\nD 7 1 maybe 0.1 {}\nR x y\n\nP 7 1 {}\nL a line\n")
         self.assertEqual(([], [(7, 1, b"{}")]), (self.ends(), self.told))
+
+    def test_no_end(self) -> None:
+        """A worker that says a line without an end does not fill the memory: it is killed; the attempt is lost."""
+        self.start(7)
+        self.newest().say("H 1\n")
+        for _ in range(LONGEST // (1 << 20) + 1):
+            self.newest().say("x" * (1 << 20))
+        self.assertEqual(["KILL"], self.newest().signals)
+        self.newest().exit(0, 9)
+        self.assertEqual([(7, "lost")], self.ends())
+
+    def test_no_end_state(self) -> None:
+        """An attempt cannot end in a state that is no end."""
+        self.start(7)
+        self.newest().say("H 1\nD 7 1 running 0.1 {}\nD 7 1 waiting 0.1 {}\n")
+        self.assertEqual([], self.ends())
 
     def test_dies_before_it_is_ready(self) -> None:
         """A worker that dies before it was ready costs no attempt; another is started, after a pause."""
