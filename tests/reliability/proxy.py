@@ -118,7 +118,7 @@ class FaultProxy:
         self._address: tuple[str, int] | str = ("127.0.0.1", 0)
         if isinstance(upstream, str):
             self._address = str(Path(self._folder.name) / "s")
-        self._accepting: asyncio.Task[None] | None = None
+        self._listener: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> FaultProxy:
@@ -139,19 +139,25 @@ class FaultProxy:
         return f"jobd://127.0.0.1:{self._address[1]}"
 
     async def _start(self) -> None:
-        self._accepting = self._keep(self._accept(self._listen()))
+        self._listener = self._listen()
 
     async def _stop(self) -> None:
+        self._hang_up()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _keep(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _hang_up(self) -> None:
+        if self._listener is not None:
+            _loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+
+    def _keep(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = _loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
     def _listen(self) -> socket.socket:
         if isinstance(self._address, str):
@@ -164,23 +170,20 @@ class FaultProxy:
             listener = socket.create_server(self._address, backlog=128)
             self._address = listener.getsockname()
         listener.setblocking(False)
+        _loop().add_reader(listener, self._accept, listener)
         return listener
 
-    async def _accept(self, listener: socket.socket) -> None:
-        with listener:
-            while True:
-                client, _ = await _loop().sock_accept(listener)
-                self._keep(self._serve(client, self._script(self.connections)))
-                self.connections += 1
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # whoever it was has gone already
+            client, _ = listener.accept()
+            self._keep(self._serve(client, self._script(self.connections)))
+            self.connections += 1
 
     async def _refuse(self, pause: float) -> None:
-        accepting, self._accepting = self._accepting, None
-        if accepting is None:
-            return
-        accepting.cancel()
-        await asyncio.gather(accepting, return_exceptions=True)
-        await asyncio.sleep(pause)
-        self._accepting = self._keep(self._accept(self._listen()))
+        if self._listener is not None:
+            self._hang_up()
+            await asyncio.sleep(pause)
+            self._listener = self._listen()
 
     async def _serve(self, client: socket.socket, fault: Fault) -> None:
         server = socket.socket(socket.AF_UNIX if isinstance(self._upstream, str) else socket.AF_INET)

@@ -53,7 +53,8 @@ def _without_keys() -> list[str]:
     with tempfile.TemporaryDirectory(prefix="jobd-test-") as folder:
         # A greeting has about 200 bytes, the reply to a submission that follows it about 10.
         chosen = {f"reset after {after} bytes": _lost(after) for after in range(180, 280, 4)}
-        return trial(folder).problems(CARELESS, chosen, SEED)
+        # No pings: a machine that stalls must not make it leave a connection before it is reset.
+        return trial(folder, liveness=60.0).problems(CARELESS, chosen, SEED)
 
 
 def _without_pings() -> list[str]:
@@ -103,9 +104,7 @@ class Faults(LinuxTestCase):
     """
 
     def through(self, client: str) -> None:
-        problems, struck = everything().tried[client].result()
-        self.assertEqual([], problems)
-        self.assertEqual(ENDS, struck)
+        self.assertEqual([], everything().tried[client].result()[0])
 
     def test_blocking(self) -> None:
         """C{jobd.connect}"""
@@ -130,6 +129,10 @@ class Faults(LinuxTestCase):
     def test_cpp(self) -> None:
         """C{jobd::client}, C{jobd::watch} and C{jobd::follow}"""
         self.through("c++")
+
+    def test_every_end(self) -> None:
+        """Connections have ended in each of the ways there are."""
+        self.assertEqual(ENDS, set[str]().union(*(future.result()[1] for future in everything().tried.values())))
 
     def test_for_ever(self) -> None:
         """A daemon that is swallowed by a black hole for good ends every wait of every client with an error."""
