@@ -173,9 +173,6 @@ WORKS: tuple[Work, ...] = (
     commands, calls, endings, together, follower, watcher, vanishing, slow_reader, nonsense,
 )  # fmt: skip
 
-CONNECTIONS = 62
-"""How many connections a cycle makes, about."""
-
 
 def one_cycle(daemon: Daemon, cycle: int) -> int:
     """All works at once; returns how many jobs have ended."""
