@@ -209,6 +209,7 @@ class Outcome(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw
     pickle: str | UnsetType = UNSET
     because: int | UnsetType = UNSET
     left: int | UnsetType = UNSET
+    cut: bool | UnsetType = UNSET
 
 
 _plans: dict[tuple[Any, ...], Plan] = {}

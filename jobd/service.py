@@ -50,6 +50,7 @@ class Options(usage.Options):
         ["durability", None, None, "What an 'ok' promises: commit (on disk), os, memory [commit]"],
         ["pickle", None, None, "From where pickled calls are accepted: local, all, none [local]"],
         ["on-stop", None, None, "What a stop does with running jobs: kill (they begin again later), keep [kill]"],
+        ["output-limit", None, None, "How much of each stream of a job's output is kept, as 100M; none: all [1G]"],
         ["keep-jobs", None, None, "How many ended jobs are kept [100000]"],
         ["keep-days", None, None, "For how long [30]"],
         ["config", None, None, "TOML file with these options under the same names"],
@@ -134,6 +135,7 @@ class JobdService(Service):
             str(settings.output_dir),
             self._environment(tls is not None),
             str(settings.journals_dir or ""),
+            settings.output_limit,
         )
         self._daemon.forgotten = lambda gone: self._reactor.callInThread(outputs.remove, gone)
         self._daemon.open(self._pool)

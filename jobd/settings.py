@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ else:
 DURABILITIES = ("commit", "os", "memory")
 PICKLES = ("local", "all", "none")
 ON_STOP = ("kill", "keep")
+_SIZE = re.compile(r"([1-9][0-9]{0,15})([kKmMgGtT]?)\Z")
+_SHIFTS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 WORDS = {"durability": DURABILITIES, "pickle": PICKLES, "on-stop": ON_STOP}
 
 
@@ -38,6 +41,7 @@ class Settings:
     @ivar workers: places for work that needs a processor.
     @ivar on_stop: what becomes of running jobs when the daemon is told to stop: they are ended, and begin again with
         the next daemon (C{kill}), or run on, and the next daemon takes them over (C{keep}).
+    @ivar output_limit: how many bytes of each output stream of an attempt are kept; 0: all.
     @ivar keep_jobs: how many ended jobs are kept.
     @ivar keep_days: for how long they are kept.
     """
@@ -52,6 +56,7 @@ class Settings:
     durability: str = "commit"
     pickle: str = "local"
     on_stop: str = "kill"
+    output_limit: int = 1 << 30
     keep_jobs: int = 100_000
     keep_days: float = 30.0
 
@@ -112,6 +117,8 @@ def _convert(name: str, value: Any) -> Any:
         return tuple(entries)
     if name in ("workers", "keep-jobs"):
         return _number(name, value, int, 1)
+    if name == "output-limit":
+        return _size(name, value)
     if name == "keep-days":
         return _number(name, value, float, 0)
     if name in WORDS:
@@ -124,6 +131,16 @@ def _convert(name: str, value: Any) -> Any:
         return Path(os.path.abspath(Path(value).expanduser()))
     except RuntimeError:
         raise UsageError(f"{name}: nobody is known whose home {str(value)!r} could begin with") from None
+
+
+def _size(name: str, value: Any) -> int:
+    """Bytes: a number, or one with a unit, as C{100M}; C{none} is 0."""
+    if value == "none":
+        return 0
+    match = _SIZE.match(str(value)) if not isinstance(value, bool) else None
+    if match is None:
+        raise UsageError(f"{name} takes a number of bytes, as 500000, 100M or 2G, or none, not {value!r}")
+    return int(match.group(1)) << _SHIFTS[match.group(2).upper()]
 
 
 def _number(name: str, value: Any, kind: type, least: int) -> Any:

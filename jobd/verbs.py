@@ -278,6 +278,8 @@ def _shown(session: Session, record: Record) -> dict[str, Any]:
         shown["cursor"] = record.cursor
     if record.outcome is not None:
         shown["outcome"] = msgspec.Raw(record.outcome)
+    if record.id in session.daemon.scheduler.stuck:
+        shown["stuck"] = True
     progress = session.daemon.progress.get(record.id)
     if progress is not None:
         shown["progress"] = msgspec.Raw(progress)

@@ -19,7 +19,8 @@ class Outcome:
     seconds, C{max_rss} in bytes, C{attempt}, C{error} (a sentence),
     C{traceback} (text, of a failed call), C{result} (what a call returned, as
     JSON), C{pickle} (base64), C{because} (the id of the job because of which
-    this one was skipped), C{left} (processes it had left behind).
+    this one was skipped), C{left} (processes it had left behind), C{cut} (true if more was written than
+    is kept).
     """
 
     __slots__ = ("cursor", "data", "id", "state")
@@ -100,6 +101,11 @@ class Outcome:
     @property
     def left(self) -> int | None:
         value: int | None = self.data.get("left")
+        return value
+
+    @property
+    def cut(self) -> bool | None:
+        value: bool | None = self.data.get("cut")
         return value
 
     def describe(self) -> str:

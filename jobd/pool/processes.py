@@ -54,6 +54,7 @@ class ProcessPool:
     @param environment: of the workers, and so of the jobs.
     @param journals: the folder by which workers are found again that have outlived their daemon; none: all that runs
         ends with the daemon.
+    @param limit: how many bytes of each output stream of an attempt are kept; 0: all.
     """
 
     log = Logger()
@@ -66,11 +67,13 @@ class ProcessPool:
         output: str,
         environment: Mapping[str, str],
         journals: str = "",
+        limit: int = 0,
     ) -> None:
         self._reactor = reactor
         self._clock = clock
         self._cpus = cpus
         self._output = output
+        self._options = ["--output", output, *(["--output-limit", str(limit)] if limit else [])]
         self._environment = dict(environment)
         self._workers: dict[Lane, list[SpawnedWorker]] = {lane: [] for lane in Lane}
         self._waiting: dict[Lane, list[Start]] = {lane: [] for lane in Lane}
@@ -119,7 +122,7 @@ class ProcessPool:
     def _begin(self, lane: Lane) -> SpawnedWorker:
         name, arguments, marks = self._inheritance.bequeath(lane)
         worker = SpawnedWorker(lane, name, self._clock, self)
-        program = [sys.executable, "-m", PROGRAMS[lane], "--output", self._output, *arguments]
+        program = [sys.executable, "-m", PROGRAMS[lane], *self._options, *arguments]
         try:
             self._reactor.spawnProcess(worker, sys.executable, program, env={**self._environment, **marks})
         except OSError:

@@ -27,7 +27,7 @@ from jobd.worker import current
 from jobd.worker.current import Report
 from jobd.worker.link import Link
 from jobd.worker.modules import Folders, Modules
-from jobd.worker.outcome import Ended, Usage, children_time, done, failed, process_usage
+from jobd.worker.outcome import Ended, Usage, children_time, done, failed, members, process_usage
 from jobd.worker.results import CallSpec, decode_spec, invoke, raised, returned, run_coroutine
 from jobd.worker.scratch import Printed
 from jobd.worker.startup import begun
@@ -57,7 +57,7 @@ class CallWorker:
         self.halt = False
         self._modules = Modules()
         self._folders = Folders(self._modules)
-        self.printed = Printed(output, link.log)
+        self.printed = Printed(output, link.log, limit)
         self._watchdog = Watchdog(self)
         self._used = process_usage()
         self._children = children_time()
@@ -92,7 +92,8 @@ class CallWorker:
         ended = self._perform(job, attempt, text, started)
         if self.link.abandoned:
             self._leave_copy(ended)
-        self.printed.collect(int(job), int(attempt))
+        if self.printed.collect(int(job), int(attempt)):
+            ended = ended._replace(extra=ended.extra + members(cut=True))
         wall = time.monotonic() - started
         report = done(job, attempt, ended, wall, self._usage(wall))
         self.current = None

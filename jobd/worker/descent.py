@@ -20,8 +20,11 @@ from contextlib import suppress
 
 from jobd.worker import tree
 from jobd.worker.cgroup import Cgroup, Own
-from jobd.worker.family import Family
 from jobd.worker.running import Command
+
+assert sys.platform != "win32"
+
+from jobd.worker.family import Family  # noqa: E402
 
 _ROUNDS = 5
 """How often what a command has started is looked for again while it is put into its group: it may be forking."""

@@ -34,7 +34,7 @@ from jobd.worker import current, startup
 from jobd.worker.current import Report
 from jobd.worker.link import Link, no_room
 from jobd.worker.modules import Modules
-from jobd.worker.outcome import Ended, Usage, done, failed, process_usage, thread_time
+from jobd.worker.outcome import Ended, Usage, done, failed, members, process_usage, thread_time
 from jobd.worker.proxy import JobOutput, redirect
 from jobd.worker.results import CallSpec, decode_spec, raised, returned, unpickle
 from jobd.worker.startup import begun
@@ -67,11 +67,11 @@ class IoJob:
 
     __slots__ = ("attempt", "cancelled", "function", "future", "job", "output", "spec", "started", "taken", "task")
 
-    def __init__(self, job: bytes, attempt: bytes, spec: CallSpec, folder: str) -> None:
+    def __init__(self, job: bytes, attempt: bytes, spec: CallSpec, folder: str, limit: int) -> None:
         self.job = job
         self.attempt = attempt
         self.spec = spec
-        self.output = JobOutput(folder, int(job), int(attempt))
+        self.output = JobOutput(folder, int(job), int(attempt), limit)
         self.started = time.monotonic()
         self.function: Callable[[], Any] | None = None
         self.future: Future[None] | None = None
@@ -94,6 +94,7 @@ class IoWorker:
     def __init__(self, link: Link, output: str, threads: int, limit: int = 0) -> None:
         self._link = link
         self._folder = output
+        self._limit = limit
         self._home = startup.home()
         self._threads = ThreadPoolExecutor(threads, "call")
         self._modules = Modules()
@@ -168,9 +169,9 @@ class IoWorker:
 
     def _start(self, job: bytes, attempt: bytes, text: bytes) -> None:
         try:
-            new = IoJob(job, attempt, decode_spec(text), self._folder)
+            new = IoJob(job, attempt, decode_spec(text), self._folder, self._limit)
         except msgspec.MsgspecError as problem:
-            unread = IoJob(job, attempt, CallSpec(), self._folder)
+            unread = IoJob(job, attempt, CallSpec(), self._folder, self._limit)
             self._accept(unread)
             self._end(unread, failed(f"the job cannot be read: {problem}"), None)
             return
@@ -336,7 +337,8 @@ class IoWorker:
     def _end(self, job: IoJob, ended: Ended, used: tuple[float, float] | None) -> None:
         wall = time.monotonic() - job.started
         user, system = used or (-1.0, -1.0)
-        job.output.close()
+        if job.output.close():
+            ended = ended._replace(extra=ended.extra + members(cut=True))
         whole = Usage(user, system, process_usage().max_rss)
         self._forget(job, self._link.report, done(job.job, job.attempt, ended, wall, whole))
 

@@ -95,6 +95,10 @@ class Journal:
     @ivar listener: where the next daemon will connect.
     """
 
+    listener: socket.socket
+    _file: int
+    _unwritten: bytes
+
     def __init__(self, path: str) -> None:
         """
         Take the journal that the daemon has made.

@@ -74,6 +74,17 @@ def open_append(path: str) -> int:
         return os.open(path, _APPEND, 0o600)
 
 
+def shorten(file: str | int, limit: int) -> bool:
+    """
+    Take off what is over C{limit} bytes; whoever appends to the file goes on behind what is left. Whether there was
+    any; a limit of 0 is none. Raises L{OSError}.
+    """
+    if not limit or os.stat(file).st_size <= limit:
+        return False
+    os.truncate(file, limit)
+    return True
+
+
 def move(source: str, target: str) -> None:
     """Rename a file, into a folder that is made if need be. Raises L{OSError}."""
     try:

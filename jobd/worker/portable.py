@@ -193,9 +193,11 @@ class ThreadedRunner:
         with self._lock:
             # Its number may now be that of another process.
             self._processes[job, attempt] = None
+            # Each has to: no C{any} of a generator.
+            cut = any([self._settings.spool.cut(file) for file in launch.own])
             for file in launch.own:
                 self._settings.spool.ended(file, reuse=False)
-        return done(job, attempt, outcome_of(finish_of(code), left), wall, used)
+        return done(job, attempt, outcome_of(finish_of(code), left, cut), wall, used)
 
     def _spawn(self, launch: Launch) -> Process:
         if not os.path.isdir(launch.folder):

@@ -7,15 +7,25 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO
 
-from jobd.worker.output import STREAMS, Stream, open_append, output_path, text_stream
+from jobd.worker.output import STREAMS, Stream, open_append, output_path, shorten, text_stream
+
+_OFTEN = 64
+"""After so many writes it is seen whether there is more than is kept."""
 
 
 class JobOutput:
-    """What one job prints; its files are made when it first does."""
+    """
+    What one job prints; its files are made when it first does.
 
-    __slots__ = ("_attempt", "_closed", "_files", "_folder", "_job")
+    @param limit: the most bytes of each that are kept; 0: all.
+    """
 
-    def __init__(self, folder: str, job: int, attempt: int) -> None:
+    __slots__ = ("_attempt", "_closed", "_files", "_folder", "_job", "_limit", "_over", "_writes")
+
+    def __init__(self, folder: str, job: int, attempt: int, limit: int = 0) -> None:
+        self._limit = limit
+        self._writes = 0
+        self._over = False
         self._folder = folder
         self._job = job
         self._attempt = attempt
@@ -31,14 +41,25 @@ class JobOutput:
             descriptor = open_append(output_path(self._folder, self._job, self._attempt, stream))
             file = text_stream(descriptor, closefd=True)
             self._files[stream] = file
+        if self._limit:
+            self._writes += 1
+            if self._writes % _OFTEN == 0:
+                self._shorten(file)
         return file
 
-    def close(self) -> None:
-        """The job has ended: write out what it has printed."""
+    def _shorten(self, file: TextIO) -> None:
+        with suppress(OSError, ValueError):
+            self._over = shorten(file.fileno(), self._limit) or self._over
+
+    def close(self) -> bool:
+        """The job has ended: write out what it has printed. Returns whether that was more than is kept."""
         self._closed = True
         for file in self._files.values():
             with suppress(OSError, ValueError):
+                file.flush()
+                self._shorten(file)
                 file.close()
+        return self._over
 
 
 class Redirected:

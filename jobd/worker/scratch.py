@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
 
-from jobd.worker.output import STREAMS, Stream, live_output_path, move, open_append, output_path, text_stream
+from jobd.worker.output import STREAMS, Stream, live_output_path, move, open_append, output_path, shorten, text_stream
 
 
 class Scratch:
@@ -23,14 +23,17 @@ class Scratch:
     One of a worker's two output descriptors and the file behind it.
 
     @param log: is told, in a sentence, of output that is lost.
+    @param limit: the most bytes that are kept of what one job writes; 0: all.
     """
 
-    def __init__(self, folder: str, stream: Stream, descriptor: int, log: Callable[[str], None]) -> None:
+    def __init__(self, folder: str, stream: Stream, descriptor: int, log: Callable[[str], None], limit: int) -> None:
         self._folder = folder
         self._stream: Stream = stream
         self._descriptor = descriptor
         self._log = log
         self._published = ""
+        self._limit = limit
+        self._cut = False
         self._path = live_output_path(folder, os.getpid(), stream)
         with suppress(FileNotFoundError):
             os.unlink(self._path)
@@ -53,20 +56,35 @@ class Scratch:
                 move(self._path, target)
                 self._published = target
 
-    def collect(self, job: int, attempt: int) -> None:
+    def cut(self) -> None:
+        """Take off what is over the limit; whoever writes goes on behind what is left."""
+        if self._limit:
+            with suppress(OSError):
+                self._shorten(self._size())
+
+    def _shorten(self, size: int) -> None:
+        if size > self._limit:
+            self._cut = shorten(self._published or self._path, self._limit) or self._cut
+
+    def collect(self, job: int, attempt: int) -> bool:
         """
         Make what was written since the last time the output of a job that has
-        ended. A failure costs that output, not the worker: it is logged.
+        ended. A failure costs that output, not the worker: it is logged. Returns whether there was more than is kept.
         """
+        cut = False
         try:
             size = self._size()
             if size or self._published:
+                if self._limit:
+                    self._shorten(size)
+                cut, self._cut = self._cut, False
                 self._hand_over(size, job, attempt)
         except OSError as problem:
             self._log(f"output of job {job} may be lost: {problem}")
             with suppress(OSError):
                 self._install()
                 os.ftruncate(self._descriptor, 0)
+        return cut
 
     def _size(self) -> int:
         try:
@@ -109,9 +127,9 @@ class Scratch:
 class Printed:
     """Both of them, with C{sys.stdout} and C{sys.stderr} on top. Two threads may use it."""
 
-    def __init__(self, folder: str, log: Callable[[str], None]) -> None:
+    def __init__(self, folder: str, log: Callable[[str], None], limit: int = 0) -> None:
         self._lock = Lock()
-        self._scratches = [Scratch(folder, stream, number, log) for number, stream in enumerate(STREAMS, 1)]
+        self._scratches = [Scratch(folder, stream, number, log, limit) for number, stream in enumerate(STREAMS, 1)]
         self._out, self._err = text_stream(1), text_stream(2)
         sys.stdout, sys.stderr = self._out, self._err
 
@@ -122,8 +140,17 @@ class Printed:
                 for scratch in self._scratches:
                     scratch.publish(job, attempt)
 
-    def collect(self, job: int, attempt: int) -> None:
-        """Make what was printed since the last time the output of a job that has ended."""
+    def cut(self) -> None:
+        """Take off what is over the limit of what the running job has written."""
+        with self._lock:
+            for scratch in self._scratches:
+                scratch.cut()
+
+    def collect(self, job: int, attempt: int) -> bool:
+        """
+        Make what was printed since the last time the output of a job that has ended. Returns whether there was more
+        than is kept.
+        """
         whole = True
         try:
             self._out.flush()
@@ -131,13 +158,14 @@ class Printed:
         except (OSError, ValueError):
             whole = False
         with self._lock:
-            for scratch in self._scratches:
-                scratch.collect(job, attempt)
+            # A list: each has to.
+            cut = any([scratch.collect(job, attempt) for scratch in self._scratches])
         if not whole:
             # The call has closed one.
             self._out, self._err = text_stream(1), text_stream(2)
         # It may also have put others in their place.
         sys.stdout, sys.stderr = self._out, self._err
+        return cut
 
     def discard(self) -> None:
         """Remove the scratch files when the worker ends."""

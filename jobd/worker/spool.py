@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from jobd.worker.output import Stream, move, open_append, output_path
+from jobd.worker.output import Stream, move, open_append, output_path, shorten
 
 KEEP = 128
 """So many files stay open; those of further commands are closed once these have started."""
@@ -79,13 +79,9 @@ class Spool:
 
     def cut(self, file: OwnFile) -> bool:
         """Take off what is over the limit; whoever writes to it goes on behind what is left. Whether there was any."""
-        if not self._limit:
-            return False
-        where = file.path if file.descriptor == -1 else file.descriptor
-        with suppress(OSError):
-            if os.stat(where).st_size > self._limit:
-                os.truncate(where, self._limit)
-                return True
+        if self._limit:
+            with suppress(OSError):
+                return shorten(file.path if file.descriptor == -1 else file.descriptor, self._limit)
         return False
 
     def ended(self, file: OwnFile, reuse: bool) -> None:

@@ -30,6 +30,9 @@ _LONG = 0.01
 _IDLE_TURNS = 10
 """After so many turns without a job the thread sleeps until there is one."""
 
+_LOOK = 500
+"""Milliseconds between two looks at how much a long call has written."""
+
 _GRACE = 5.0
 """Seconds between TERM and KILL when the link has ended."""
 
@@ -165,11 +168,12 @@ class Watchdog:
                 poll = select.poll()
                 poll.register(self._wake_reader, select.POLLIN)
                 poll.register(self._source(), select.POLLIN)
-                ready = dict(poll.poll())
+                ready = dict(poll.poll(_LOOK))
                 if self._wake_reader in ready:
                     os.read(self._wake_reader, 64)
-                elif self._worker.begun == begun:
+                elif ready and self._worker.begun == begun:
                     self._read(begun)
+                self._worker.printed.cut()
 
         def _source(self) -> int:
             """Where the pool is heard from: the link, or without one the next daemon's first sign."""

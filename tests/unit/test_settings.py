@@ -50,6 +50,8 @@ class SettingsTests(SynchronousTestCase):
             "tls-client-ca": "ca",
             "durability": "os",
             "pickle": "none",
+            "on-stop": "keep",
+            "output-limit": "100M",
             "keep-jobs": "7",
             "keep-days": "0.5",
         }
@@ -65,10 +67,20 @@ class SettingsTests(SynchronousTestCase):
             here / "ca",
             "os",
             "none",
+            "keep",
+            100 * 1024 * 1024,
             7,
             0.5,
         )
         self.assertEqual(expected, from_options(given, None))
+
+    def test_sizes(self) -> None:
+        """A size is a number of bytes, or has a unit; none is no limit, and anything else is refused."""
+        sizes = {"1": 1, "7k": 7168, "3G": 3 << 30, "2T": 2 << 40, "none": 0}
+        self.assertEqual(sizes, {text: from_options({"output-limit": text}, None).output_limit for text in sizes})
+        self.assertEqual(500, from_options({}, self.config("output-limit = 500\n")).output_limit)
+        for text in ("0", "-1", "1.5G", "G", "1 G", "1X", "", "1" * 20):
+            self.assertIn("output-limit takes a number of bytes", self.problem({"output-limit": text}))
 
     def test_the_same_in_a_file(self) -> None:
         """A file takes the same names; what stands on the command line wins."""
