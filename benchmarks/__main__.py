@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,16 +87,21 @@ def _measured(options: argparse.Namespace, progress: Progress) -> Report:
     found = machine.look()
     progress.tell("what its steps take")
     steps = floors.measure(options.quick)
-    tables = []
+    report = Report(found, steps, options.rounds, options.quick, [], lacking)
     for work in works:
         jobs = options.jobs or (work.quick_jobs if options.quick else work.jobs)
-        tables.append(runner.run(work, options.rounds, jobs, progress.tell))
-    return Report(found, steps, options.rounds, options.quick, tables, lacking)
+        report.tables.append(runner.run(work, options.rounds, jobs, progress.tell))
+        if options.json:
+            # It takes long: what has been measured is not lost if the rest does not come.
+            figures.write(report, options.json)
+    return report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks asked for; return the exit status."""
     options = _options(arguments)
+    # Daemons and servers that were started are ended on the way out, which a signal must not cut short.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = Progress()
     try:
         report = figures.read(options.read) if options.read else _measured(options, progress)
@@ -103,6 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         progress.clear()
         print(f"benchmarks: {problem}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        progress.clear()
+        return 130
     progress.clear()
     print(text(report))
     if options.json:
