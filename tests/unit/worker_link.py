@@ -178,6 +178,10 @@ class Signal:
             raise AssertionError("the job gives no sign")
         return os.read(self._descriptor, 4096).decode().strip()
 
+    def give(self) -> None:
+        """Let a job go on that waits for a line: C{read x < NAME}."""
+        os.write(self._descriptor, b"go\n")
+
     def close(self) -> None:
         os.close(self._descriptor)
 
