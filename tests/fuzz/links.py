@@ -60,6 +60,10 @@ def _hear(parts: Sequence[bytes], folder: str, to_pool: Deliver) -> list[str]:
     pool.stats()
     for program in workers:
         program.exit(0, 9)
+    # What it has been told there was no room for it would try again later.
+    pool.close()
+    for program in programs.all[len(workers) :]:
+        program.exit()
     ends = Counter(_attempt(report) for report in reports if isinstance(report, (Finished, Returned)))
     assert ends == Counter((start.job_id, start.attempt) for start in GIVEN), f"reported: {ends}"
     for report in reports:
@@ -142,7 +146,7 @@ _SAID = st.one_of(
     ),
     st.builds(
         lambda kind, words: kind + b" " + b" ".join(words) + b"\n",
-        st.sampled_from([b"H", b"R", b"U", b"P", b"L", b"A", b"E", b"D", b"X", b""]),
+        st.sampled_from([b"H", b"R", b"F", b"T", b"U", b"P", b"L", b"A", b"E", b"D", b"X", b""]),
         st.lists(_NUMBERS, max_size=6),
     ),
     st.sampled_from([b"R 7 1\n", b"R 8 2\n", b"H 1\n", b"E\n", b"\n", b"L \xff\x1b[2J\n", b"P 7 1 {}\n", b"R 9 1"]),
