@@ -50,7 +50,7 @@ class Client:
         self.link.asked.append(asked)
         self.pending.append(asked)
         self.link.send(line + b"\n")
-        asked.sent(self.link)
+        asked.sent(self.oracle, self.link)
 
     def read(self, most: int) -> bool:
         """Take what has come. Returns whether there was anything."""

@@ -13,8 +13,8 @@ class Dues:
     """
     What one connection is owed.
 
-    An event that was asked for several times before it came may come once for all of them, or again for each that
-    was asked after the job's end, which this side cannot know. What is asked after it came comes once more.
+    An event that was asked for several times before the job's end comes once for all of them, and again for each
+    time after that. Of what was asked between the end and its event this side cannot tell which it was.
 
     @ivar position: of the stream, where it watches: the cursor of the last event.
     @ivar slow: it was cut off as it did not read.
@@ -22,6 +22,7 @@ class Dues:
 
     def __init__(self, life: Life) -> None:
         self.life = life
+        self.running: set[int] = set()
         self.before: Counter[int] = Counter()
         self.after: Counter[int] = Counter()
         self.got: Counter[int] = Counter()
@@ -31,10 +32,14 @@ class Dues:
         self.count = 0
         self.slow = False
 
-    def owe(self, job_id: int) -> None:
+    def owe(self, job_id: int, running: bool) -> None:
+        """It was asked for, and that was answered; C{running}: the job has not ended yet, for certain."""
         if self.begin is not None:
             return
-        (self.after if self.got[job_id] else self.before)[job_id] += 1
+        if running:
+            self.running.add(job_id)
+        else:
+            (self.after if self.got[job_id] else self.before)[job_id] += 1
 
     def owe_group(self, group: str) -> None:
         self.groups[group] += 1
@@ -42,7 +47,7 @@ class Dues:
     def pay(self, job_id: int) -> bool:
         """Returns whether the event was owed."""
         self.got[job_id] += 1
-        return self.got[job_id] <= self.before[job_id] + self.after[job_id]
+        return self.got[job_id] <= (job_id in self.running) + self.before[job_id] + self.after[job_id]
 
     def pay_group(self, group: str) -> bool:
         self.groups[group] -= 1
@@ -52,7 +57,7 @@ class Dues:
         """What has not come, of jobs that are still kept."""
         late: list[int | str] = [
             number
-            for number, times in (self.before + self.after).items()
-            if self.got[number] < (self.before[number] > 0) + self.after[number] and number not in forgotten
+            for number in sorted({*self.running, *self.before, *self.after} - forgotten)
+            if self.got[number] < (number in self.running or self.before[number] > 0) + self.after[number]
         ]
         return [*late, *(name for name, times in self.groups.items() if times > 0)]

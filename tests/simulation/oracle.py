@@ -37,7 +37,7 @@ class Oracle:
     @ivar jobs: all that are known of, by id.
     @ivar wanted: all that was ever submitted, by label.
     @ivar events: every event that was told, by cursor.
-    @ivar pruned: the jobs that the disk has forgotten.
+    @ivar pruned: the jobs that the disk has forgotten; C{forgotten_for_good}: and of those the daemon knows that.
     @ivar cancels: the filters by which jobs were cancelled, so that any job may end so.
     """
 
@@ -51,9 +51,11 @@ class Oracle:
         self.wanted: dict[str, Wanted] = {}
         self.events: dict[int, tuple[int, str, bytes]] = {}
         self.pruned: set[int] = set()
+        self.forgotten_for_good: frozenset[int] = frozenset()
         self.newest = 0
         self.life: Life
         self._violation: Violation | None = None
+        self._killed_now: set[tuple[int, int]] = set()
         self._keys: dict[str, list[Wanted]] = {}
         self._streams: list[Dues] = []
 
@@ -104,7 +106,13 @@ class Oracle:
             known.is_retry = False
             known.after = after_of(wanted.spec, list(ids[:place]))
             if wanted.spec.get("notify", True):
-                link.dues.owe(job_id)
+                self.owe(link, job_id)
+
+    def settled(self) -> None:
+        """All that was decided is done."""
+        self.room.settled()
+        self.check_killed()
+        self.forgotten_for_good = frozenset(self.pruned)
 
     def same_key(self, wanted: Wanted, job_id: int) -> None:
         """A key stands for one job, as long as that is kept."""
@@ -139,6 +147,13 @@ class Oracle:
         wanted.ids.append(job_id)
         return known
 
+    def owe(self, link: Link, job_id: int) -> None:
+        """The job's end was asked for on this connection."""
+        link.dues.owe(job_id, self.runs(job_id))
+
+    def runs(self, job_id: int) -> bool:
+        return any(number == job_id for number, _ in self.machine.running)
+
     def rejected(self, link: Link, jobs: Sequence[Wanted], code: str) -> None:
         for wanted in jobs:
             wanted.chances -= 1
@@ -155,13 +170,13 @@ class Oracle:
         if known.acknowledged:
             raise self.wrong(f"job {job_id} was given out twice", job_id)
         known.acknowledged = known.is_retry = True
-        link.dues.owe(job_id)
+        self.owe(link, job_id)
 
     def forgotten(self, gone: list[Pruned]) -> None:
         """The disk has these jobs no more."""
         for one in gone:
             self.pruned.add(one.id)
-            if any(number == one.id for number, _ in self.machine.running):
+            if self.runs(one.id):
                 raise self.wrong(f"job {one.id} was forgotten while it runs", one.id)
         if gone:
             self.story.visit("pruned")
@@ -171,6 +186,7 @@ class Oracle:
     def restored(self, running: Sequence[Start]) -> None:
         """A new daemon knows of every attempt that runs."""
         self.steps.forget()
+        self._killed_now.clear()
         begun = {(start.job_id, start.attempt) for start in running}
         for job_id, attempt in self.machine.running:
             if (job_id, attempt) not in begun:
@@ -196,7 +212,7 @@ class Oracle:
         job_id, attempt = start.job_id, start.attempt
         self.story.tell(f"job {job_id} : attempt {attempt} starts")
         known = self.recognise(start)
-        if any(number == job_id for number, _ in self.machine.running):
+        if self.runs(job_id):
             raise self.wrong(f"job {job_id} has two live attempts", job_id)
         if not known.used < attempt <= (known.attempts or attempt):
             raise self.wrong(f"job {job_id} starts attempt {attempt}, after {known.used}", job_id)
@@ -214,17 +230,22 @@ class Oracle:
 
     def may_follow(self, job_id: int, other: int, policy: str) -> None:
         final = self.job(other).final
-        if (final is not None and final not in SATISFYING[policy]) or any(
-            number == other for number, _ in self.machine.running
-        ):
+        if (final is not None and final not in SATISFYING[policy]) or self.runs(other):
             raise self.wrong(f"job {job_id} starts before job {other}, after which it was to come", job_id)
 
     def killed(self, kill: Kill) -> None:
         self.story.tell(f"job {kill.job_id} : attempt {kill.attempt} is killed")
         self.job(kill.job_id).killed.add(kill.attempt)
+        self._killed_now.add((kill.job_id, kill.attempt))
 
     def is_killed(self, job_id: int, attempt: int) -> bool:
         return attempt in self.job(job_id).killed
+
+    def check_killed(self) -> None:
+        """All that was decided is done: what was to be cancelled has been killed, by this daemon too."""
+        for job_id, attempt in self.machine.running:
+            if self.job(job_id).cancel_promised and (job_id, attempt) not in self._killed_now:
+                raise self.wrong(f"job {job_id} was to be cancelled, and nobody has killed it", job_id)
 
     def reported(self, report: Report) -> None:
         """The machine has said this to a daemon."""
@@ -314,7 +335,7 @@ class Oracle:
 
     def ended(self, known: Known, word: str) -> None:
         """It was seen to be over, in whatever way."""
-        if known.final is None and any(number == known.id for number, _ in self.machine.running):
+        if known.final is None and self.runs(known.id):
             raise self.wrong(f"job {known.id} has ended, and still runs", known.id)
         if known.final not in (None, word) or word not in FINAL:
             raise self.wrong(f"job {known.id} is {known.final}, and then {word}", known.id)

@@ -39,7 +39,7 @@ class Asked:
             return verb
         return verb + {"wait": " with a filter", "cancel": " with a filter", "list": ""}.get(verb, " with options")
 
-    def sent(self, link: Link) -> None:
+    def sent(self, oracle: Oracle, link: Link) -> None:
         """It is on its way."""
 
     def ok(self, oracle: Oracle, link: Link, text: bytes) -> None:
@@ -70,8 +70,14 @@ class Submit(Asked):
         specs = [job.spec for job in jobs]
         super().__init__("submit " + wire.to_json(specs[0] if alone else specs).decode())
         self.jobs = list(jobs)
+        self.forgotten: frozenset[int] = frozenset()
+
+    def sent(self, oracle: Oracle, link: Link) -> None:
+        self.forgotten = oracle.forgotten_for_good
 
     def ok(self, oracle: Oracle, link: Link, text: bytes) -> None:
+        if not self.forgotten.isdisjoint(ids_of(text)):
+            raise oracle.wrong(f"'{self.line}' was answered {text!r}, which was forgotten before")
         oracle.accepted(link, self.jobs, ids_of(text))
 
     def refused(self, oracle: Oracle, link: Link, code: str) -> None:
@@ -113,7 +119,7 @@ class Wait(Asked):
             raise oracle.wrong(f"'{self.line}' stands for {self.ids}, and was answered {text!r}")
         if int(text):
             for number in self.ids:
-                link.dues.owe(number)
+                oracle.owe(link, number)
 
 
 class WaitGroup(Asked):
@@ -141,7 +147,7 @@ class Follow(Asked):
         self.job_id = job_id
 
     def ok(self, oracle: Oracle, link: Link, text: bytes) -> None:
-        link.dues.owe(self.job_id)
+        oracle.owe(link, self.job_id)
 
 
 class Watch(Asked):
@@ -200,7 +206,7 @@ class Setting(Asked):
 class Drain(Asked):
     """Nothing starts any more."""
 
-    def sent(self, link: Link) -> None:
+    def sent(self, oracle: Oracle, link: Link) -> None:
         link.dues.life.may_drain = True
 
     def ok(self, oracle: Oracle, link: Link, text: bytes) -> None:

@@ -67,7 +67,7 @@ class Wishes:
         some(spec, "queue", 0.4, lambda: rng.choice(QUEUES))
         some(spec, "priority", 0.2, lambda: rng.randint(-3, 3))
         some(spec, "delay", 0.15, lambda: rng.choice([0.5, 2, 20]))
-        some(spec, "timeout", 0.3, lambda: rng.choice([0.5, 2, 8]))
+        some(spec, "timeout", 0.3, lambda: rng.choice([0.5, 2, 8, 30]))
         some(spec, "attempts", 0.45, lambda: rng.randint(2, 3))
         some(spec, "backoff", 0.5, lambda: rng.choice([0, 0.2, 2]))
         some(spec, "group", 0.25, lambda: rng.choice(GROUPS))

@@ -86,6 +86,7 @@ class World:
         rest = self.rng.choice([0.0, 0.003])
         self.life = self.oracle.life = life = Life(self.rng, self.disk, self.machine, self.oracle, self.wall, rest)
         self.oracle.room.adopted()
+        self.times.settled = self.steady
         life.fuse = fuse
         life.boot()
         if not life.dead and self.auditor.act():
@@ -131,7 +132,7 @@ class World:
             self.bury()
             return
         if not (life.turns or life.daemon._gathered or life.daemon._committing):
-            self.oracle.room.settled()
+            self.oracle.settled()
             self.times.settled = self.steady
         if len(self.links) > 2 * len(self.clients):
             self.links = [link for link in self.links if not link.over]
@@ -169,6 +170,9 @@ class World:
         if not self.machine.running:
             return False
         attempt = pick(list(self.machine.running))
+        if self.oracle.is_killed(*attempt) and self.rng.random() < 0.5:
+            # What is killed takes its time.
+            attempt = pick(list(self.machine.running))
         start = self.machine.running[attempt]
         if self.oracle.is_killed(*attempt) and self.rng.random() < 0.7:
             state = State.CANCELLED
