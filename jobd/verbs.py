@@ -371,6 +371,7 @@ def stats(session: Session, request: Request) -> None:
                 "draining": scheduler.draining,
                 "full": daemon.full,
                 "unreadable": scheduler.unreadable,
+                "stuck": len(scheduler.stuck),
                 "connections": len(daemon.listeners),
                 "most_connections": session.server.most,
                 "turned_away": session.server.turned_away,

@@ -482,6 +482,5 @@ class ProcessPool:
             "workers": {lane.name.lower(): [worker.pid for worker in group] for lane, group in self._workers.items()},
             "depth": self._depth.value,
             "ahead": self._gate.depth.value,
-            "stuck": len(self._stuck),
             "waiting": sum(map(len, self._waiting.values())),
         }

@@ -13,10 +13,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from jobd.actions import Kill, Start
-from jobd.events import Capacity, Finished, Returned
+from jobd.events import Capacity, Finished, Returned, Stuck
 from jobd.job import Lane
 from jobd.pool import Report
-from jobd.pool.processes import OVERDUE, PAUSE, STOP, ProcessPool
+from jobd.pool.processes import OVERDUE, PAUSE, STOP, STUCK, ProcessPool
 from jobd.pool.shortage import SOON
 from jobd.pool.worker import DRAIN, LONGEST, SpawnedWorker
 
@@ -272,6 +272,40 @@ class Misbehaviour(SynchronousTestCase):
         self.pool.kill(Kill(9, 1, Lane.CPU, 5.0))
         self.clock.advance(5.0 + OVERDUE)
         self.assertEqual(["KILL"], self.newest().signals)
+
+    def test_stuck_command(self) -> None:
+        """That a command is stuck is passed on; it has not ended, and its end is reported when it comes."""
+        self.start(7, Lane.COMMAND)
+        self.newest(Lane.COMMAND).say("H 1\nT 7 1\nT 8 1\n")
+        (stuck,) = [report for report in self.reports if isinstance(report, Stuck)]
+        self.assertEqual(((7, 1), []), ((stuck.job_id, stuck.attempt), self.ends()))
+        self.newest(Lane.COMMAND).say('D 7 1 failed 0.1 {"exit_code": 137}\n')
+        self.assertEqual([(7, "failed")], self.ends())
+
+    def test_stuck_call(self) -> None:
+        """A call whose worker was killed and does not go is stuck."""
+        self.start(7)
+        self.newest().say("H 1\n")
+        self.pool.kill(Kill(7, 1, Lane.CPU, 5.0))
+        self.clock.advance(5.0 + OVERDUE)
+        self.assertEqual(["KILL"], self.newest().signals)
+        self.assertEqual([], [report for report in self.reports if isinstance(report, Stuck)])
+        self.clock.advance(STUCK)
+        (stuck,) = [report for report in self.reports if isinstance(report, Stuck)]
+        self.assertEqual((7, 1), (stuck.job_id, stuck.attempt))
+        self.newest().exit(0, 9)
+        self.assertEqual([(7, "lost")], self.ends())
+
+    def test_stuck_while_closing(self) -> None:
+        """What is stuck when the pool is closed is not handed back, as it may still be there: it is lost."""
+        for job_id in (7, 8):
+            self.pool.start(Start(job_id, 1, Lane.COMMAND, b"{}", 0))
+        self.pool.flush()
+        self.newest(Lane.COMMAND).say("H 1\nT 7 1\n")
+        self.pool.close()
+        for lane in Lane:
+            self.newest(lane).exit()
+        self.assertEqual([(7, "lost"), (8, "returned")], sorted(self.ends()))
 
     def test_closing(self) -> None:
         """

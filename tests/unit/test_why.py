@@ -32,6 +32,17 @@ class WhyTests(TestCase):
         self.says("running for 1 min 5 s, and is being ended: its timeout has passed", bench, 3)
         self.says("running for 1 min 5 s, and is being ended: cancelled", bench, 4)
 
+    def test_stuck(self) -> None:
+        """One that was killed and does not go away is said to be stuck, as long as it is."""
+        bench = Bench()
+        bench.submit(job(attempts=2, backoff=0))
+        bench.handle(events.Stuck(1, 1))
+        stuck = "running (attempt 1 of 2) for 0 s; it was killed and does not go away: it is stuck"
+        self.says(stuck, bench, 1)
+        bench.finish(1, State.FAILED)
+        bench.advance(0)
+        self.says("running (attempt 2 of 2) for 0 s", bench, 1)
+
     def test_after(self) -> None:
         """One that comes after others: the oldest of them, and how many there are besides."""
         bench = Bench(cpus=1)

@@ -38,9 +38,10 @@ class Worker:
 
     def __init__(self, program: str, output: Path, *options: str, env: dict[str, str] | None = None) -> None:
         self.output = output
+        module = program if "." in program else f"jobd.worker.{program}"
         root = str(Path(jobd.__file__).parent.parent)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", f"jobd.worker.{program}", "--output", str(output), *options],
+            [sys.executable, "-m", module, "--output", str(output), *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
