@@ -32,7 +32,8 @@ Where the link ends without a C{Q} the worker drops what it has not begun, goes 
 exits when that has ended. In its journal (L{jobd.worker.journal}) it writes down what runs and every outcome
 that was not known to be kept. The next daemon may connect meanwhile: it is told C{H}, an C{A} for each that runs,
 those C{D} once more, C{E}, and C{T} for what is stuck; from there all is as before, only that no C{S} comes. What is
-neither was never begun, so no C{R} need be remembered; it must not be either, as the same attempt may have been begun anew since.
+neither was never begun, so no C{R} need be remembered; it must not be either, as the same attempt may
+have been begun anew since.
 A worker without a journal takes the end of the link for a C{Q}.
 
 After a C{Q} the daemon takes everything that does not succeed as handed back. The journal says so as well, in case the
