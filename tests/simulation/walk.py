@@ -57,7 +57,7 @@ class Walk:
                 (24, self.move),
                 (24, self.client_reads),
                 (10, self.client_acts),
-                (10, self.end),
+                (6, self.end),
                 (3, self.begin),
                 (1, self.give_back),
                 (0.7, self.long),
@@ -73,8 +73,8 @@ class Walk:
                 (12, self.stale),
                 (6, self.capacity),
                 (3, self.prune),
-                (4, self.crash),
-                (8, self.light_fuse),
+                (6, self.crash),
+                (10, self.light_fuse),
                 (2, self.store_error),
                 (3, self.machine_dies),
                 (2, self.stop),
@@ -84,7 +84,7 @@ class Walk:
                 (4, self.set_wall),
                 (8, self.drop),
                 (5, self.freeze),
-                (3, self.keepalive),
+                (6, self.keepalive),
                 (14, self.slow),
                 (5, self.read_on),
                 (6, self.half_close),
@@ -96,7 +96,7 @@ class Walk:
             [
                 (10, self.boot),
                 (5, self.client_reads),
-                (4, self.end),
+                (2, self.end),
                 (2, self.begin),
                 (2, self.some_time),
                 (0.5, self.set_wall),
@@ -204,7 +204,7 @@ class Walk:
         return True
 
     def capacity(self) -> None:
-        self.world.machine.make_room(self.rng.randint(0, 3), self.rng.choice([1, 1, 4]), self.rng.choice([1, 1, 2]))
+        self.world.machine.make_room(self.rng.choice([0, 1, 2, 3, 4, 4]), self.rng.choice([1, 1, 4]), self.rng.choice([1, 1, 2]))
         self.visit("room changes")
 
     def stale(self) -> bool:

@@ -45,7 +45,7 @@ class Wishes:
             (2, self.progress),
             (2, self.limit),
             (5, self.pause),
-            (0.25, self.drain),
+            (0.5, self.drain),
         ]
         self._weights = [weight for weight, _ in self._choices]
 
@@ -149,7 +149,9 @@ class Wishes:
     # Other requests.
 
     def cancel(self) -> Cancel | None:
-        number = self.some_id()
+        """A job that runs, rather than another one."""
+        running = [number for number, _ in self.oracle.machine.running if self.oracle.job(number).acknowledged]
+        number = self.rng.choice(running) if running and self.rng.random() < 0.7 else self.some_id()
         return None if number is None else Cancel(str(number), number)
 
     def cancel_group(self) -> Cancel:

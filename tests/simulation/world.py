@@ -47,7 +47,7 @@ class World:
         self.story = Story()
         self.steps = Steps()
         self.disk: Disk = SqlDisk() if self.rng.random() < 0.5 else MemoryDisk()
-        self.machine = Machine(self.rng, self.rng.randint(1, 3))
+        self.machine = Machine(self.rng, self.rng.randint(1, 4))
         self.times = Times(lambda: self.steady)
         self.oracle = Oracle(self.story, self.machine, self.steps, self.times)
         self.life: Life | None = None
