@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,7 @@ class ControlTests(Simulated):
     """With something taken out the simulation fails: so it means something that else it does not."""
 
     def caught(self, name: str, complaint: str) -> None:
-        """Some of the first walks fail, one of them with this complaint."""
+        """Some of the first walks fail, one of them with this complaint, a regular expression."""
         found = []
         for seed in range(40):
             try:
@@ -69,7 +70,7 @@ class ControlTests(Simulated):
                     simulate(seed, 1500)
             except Violation as problem:
                 found.append(str(problem).partition("\n")[0])
-                if complaint in found[-1]:
+                if re.search(complaint, found[-1]):
                     return
             finally:
                 self.flushLoggedErrors()
@@ -77,7 +78,7 @@ class ControlTests(Simulated):
 
     def test_fence(self) -> None:
         """Without the fence a job ends, or begins another attempt, while one runs."""
-        self.caught("without the fence", "and still runs")
+        self.caught("without the fence", "two live attempts|and still runs")
 
     def test_stale(self) -> None:
         """Without the fence a job ends by a report for an attempt that was over."""
