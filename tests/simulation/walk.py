@@ -204,7 +204,9 @@ class Walk:
         return True
 
     def capacity(self) -> None:
-        self.world.machine.make_room(self.rng.choice([0, 1, 2, 3, 4, 4]), self.rng.choice([1, 1, 4]), self.rng.choice([1, 1, 2]))
+        self.world.machine.make_room(
+            self.rng.choice([0, 1, 2, 3, 4, 4]), self.rng.choice([1, 1, 4]), self.rng.choice([1, 1, 2])
+        )
         self.visit("room changes")
 
     def stale(self) -> bool:
