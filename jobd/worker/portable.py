@@ -37,6 +37,9 @@ from jobd.worker.outcome import UNKNOWN, Usage, done, failed
 _STOP_GRACE = 5.0
 """Seconds between TERM and KILL for everything, when the pool has closed the link."""
 
+_REST, _REST_PAUSE = 5.0, 0.005
+"""Seconds for what was killed to be gone, and between two looks."""
+
 Process = subprocess.Popen[bytes]
 
 if sys.platform == "win32":
@@ -76,6 +79,11 @@ if sys.platform == "win32":
         """How many processes a command has left behind, which were ended; not known here."""
         return 0
 
+    def await_end(process: Process) -> bool:
+        """Wait for a command's end. Whether its number is still its own: then what it has left can be ended by it."""
+        process.wait()
+        return False
+
 else:
     from jobd.worker.outcome import usage
 
@@ -98,18 +106,36 @@ else:
         process.returncode = os.waitstatus_to_exitcode(status)
         return process.returncode, usage(record)
 
+    def await_end(process: Process) -> bool:
+        """Wait for a command's end. Whether its number is still its own: then what it has left can be ended by it."""
+        if sys.platform == "darwin":
+            return False
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        return True
+
     def end(process: Process, kill: bool) -> None:
-        """Signal a command's process group."""
+        """Signal the process group of a command that was not waited for: its number is no other's."""
         with suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGTERM)
 
     def end_rest(process: Process) -> int:
-        """Whether a command has left something in its group; it is ended, without a grace."""
+        """Wait until nothing is left in the group of a command that has ended, which was killed. Whether there was."""
+        if sys.platform == "darwin":
+            # The number was free for a moment only, and all others are given out before it.
+            end(process, kill=True)
+        left = 0
+        until = time.monotonic() + _REST
+        while _group_exists(process.pid) and time.monotonic() < until:
+            left = 1
+            time.sleep(_REST_PAUSE)
+        return left
+
+    def _group_exists(group: int) -> bool:
         try:
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(group, 0)
         except OSError:
-            return 0
-        return 1
+            return False
+        return True
 
 
 def _or_null(descriptor: int) -> int:
@@ -187,12 +213,17 @@ class ThreadedRunner:
             launch.started()
             self._processes[job, attempt] = process
             self._changed.notify_all()
+        own = await_end(process)
+        with self._lock:
+            if own:
+                end(process, kill=True)
+            # From here on its number may be that of another process.
+            self._processes[job, attempt] = None
+            self._changed.notify_all()
         code, used = wait(process)
         wall = time.monotonic() - started
         left = end_rest(process)
         with self._lock:
-            # Its number may now be that of another process.
-            self._processes[job, attempt] = None
             # Each has to: no C{any} of a generator.
             cut = any([self._settings.spool.cut(file) for file in launch.own])
             for file in launch.own:
