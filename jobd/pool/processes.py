@@ -281,7 +281,8 @@ class ProcessPool:
                 continue
             worker.finish()
             if worker.lane is Lane.CPU and worker.inflight:
-                worker.kill()
+                # It has something to write down first, unless its call does not let go of the interpreter.
+                self._after(OVERDUE, worker.kill)
         if workers and not keep:
             self._after(STOP, self._kill_all)
         else:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.torture import judge, report
-from tests.torture.loop import Loop, Options, Trouble
+from tests.torture.loop import Loop, Options
+from tests.torture.mortal import Trouble
 from tests.torture.plan import schedule
 
 

@@ -11,7 +11,6 @@ import os
 import selectors
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,25 +21,12 @@ from typing import Any, NamedTuple
 from tests.functional.conversation import Talk
 from tests.torture import processes, records
 from tests.torture.mix import ROOT
-from tests.torture.plan import Cycle, Death, Point
+from tests.torture.mortal import PATIENCE, Mortal, Trouble
+from tests.torture.plan import Cycle, Death
 from tests.torture.records import Fault, Look, now
-
-PATIENCE = 120.0
-"""Seconds without any job being acknowledged, or for an end that must come: then something hangs."""
-
-REACHED = 20.0
-"""Seconds for a daemon to come to its point; it is killed where it is after that."""
 
 HALTED = 0.5
 """Seconds a daemon is halted for."""
-
-WORKERS = 4
-
-NO_POINT = Point("-")
-
-
-class Trouble(AssertionError):
-    """The loop cannot go on."""
 
 
 class Options(NamedTuple):
@@ -123,12 +109,10 @@ class Loop:
         self._plan = plan
         self._folder = folder
         self._say = say
-        self._mark = f"{os.getpid()}.{time.time_ns()}"
-        self._socket = str(folder / "state" / "jobd.sock")
+        self._daemon = Mortal(folder, options.sabotage)
         self._witness = folder / "witness"
         self._clients: list[Client] = []
         self._selector = selectors.DefaultSelector()
-        self._daemon: subprocess.Popen[bytes] | None = None
         self._died = 0
         self._paused = 0.0
         self._recoveries: list[float] = []
@@ -141,16 +125,13 @@ class Loop:
 
         @raise Trouble: something hangs, or ended that was not to.
         """
-        (self._folder / "state").mkdir(mode=0o700)
         self._witness.touch()
         try:
             self._run()
         finally:
             for client in self._clients:
                 client.close()
-            processes.kill_all(self._mark)
-            if self._daemon is not None:
-                self._daemon.wait()
+            self._daemon.close()
             self._selector.close()
 
     def _run(self) -> None:
@@ -165,18 +146,18 @@ class Loop:
 
     def _start_clients(self, program: str) -> None:
         seed, witness = str(self._options.seed), str(self._witness)
-        url = f"jobd+unix://{self._socket}"
+        url = f"jobd+unix://{self._daemon.socket}"
         for number in range(self._options.clients):
             name = f"client-{number}"
             record = str(self._folder / f"{name}.record")
-            words = (self._socket, record, witness, program, seed, str(number))
+            words = (self._daemon.socket, record, witness, program, seed, str(number))
             self._add_client(name, "tests.torture.submitter", *words)
         record, number = str(self._folder / "client-py.record"), self._options.clients
         self._add_client(
             "client-py", "tests.torture.caller", "submit", url, record, witness, program, seed, str(number)
         )
         self._add_client(
-            "watcher-wire", "tests.torture.watcher", self._socket, str(self._folder / "watcher-wire.record")
+            "watcher-wire", "tests.torture.watcher", self._daemon.socket, str(self._folder / "watcher-wire.record")
         )
         self._add_client("watcher-py", "tests.torture.caller", "watch", url, str(self._folder / "watcher-py.record"))
 
@@ -190,8 +171,8 @@ class Loop:
     def _live(self, cycle: Cycle, program: str) -> None:
         if cycle.stillborn is not None:
             began = now()
-            self._start(cycle.stillborn, armed=True)
-            self._wait_for_death()
+            self._daemon.start(cycle.stillborn, armed=True)
+            self._falls()
             self._died, self._paused = now(), 0.0
             self._note("kill", began)
         self._begin(cycle.death)
@@ -211,45 +192,10 @@ class Loop:
 
     def _begin(self, death: Death) -> None:
         """Start a daemon and wait until it answers."""
-        self._start(death.point or NO_POINT, armed=False)
-        with self._connect() as talk:
+        self._daemon.start(death.point)
+        with self._daemon.connect() as talk:
             talk.ok("ping")
         self._recoveries.append((now() - self._died) / 1e9 - self._paused)
-
-    def _start(self, point: Point, armed: bool) -> None:
-        words = [point.name, str(point.passage), "now" if armed else "signal", self._options.sabotage]
-        daemon = ["-n", "--pidfile=", "jobd", "--state-dir", str(self._folder / "state"), "--workers", str(WORKERS)]
-        listen = ["--listen", f"unix:{self._socket}", "--keep-jobs", "10000000"]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("JOBD_")}
-        environment |= {processes.MARK: self._mark, "PYTHONPATH": str(ROOT)}
-        with (self._folder / "daemon.log").open("ab") as log:
-            self._daemon = subprocess.Popen(
-                [sys.executable, "-m", "tests.torture.victim", *words, *daemon, *listen],
-                cwd=self._folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def _connect(self) -> Talk:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            self._check_daemon()
-            sock = socket.socket(socket.AF_UNIX)
-            try:
-                sock.connect(self._socket)
-                return Talk(sock)
-            except OSError:
-                sock.close()
-                if time.monotonic() > deadline:
-                    raise Trouble("the daemon does not listen") from None
-                time.sleep(0.005)
-
-    def _check_daemon(self) -> None:
-        assert self._daemon is not None
-        if self._daemon.poll() is not None:
-            raise Trouble(f"the daemon ended by itself, with {self._daemon.returncode}: {self._folder / 'daemon.log'}")
 
     @property
     def _acked(self) -> int:
@@ -263,7 +209,7 @@ class Loop:
                 deadline, last = time.monotonic() + PATIENCE, total
             elif time.monotonic() > deadline:
                 raise Trouble(f"only {total} jobs are acknowledged, and there come no more")
-            self._check_daemon()
+            self._daemon.check()
             for key, _ in self._selector.select(0.2):
                 client: Client = key.data
                 if not client.read():
@@ -273,10 +219,10 @@ class Loop:
     def _look(self) -> None:
         """Note which processes jobs have, and which have ended with nobody coming for them."""
         at = now()
-        for process in processes.marked(self._mark):
+        for process in processes.marked(self._daemon.mark):
             if process.role == "job" and process.state != "Z":
                 records.write(self._folder / "looks", Look(at, process.pid, *process.job))
-        self._zombies += processes.lasting_zombies(self._mark)
+        self._zombies += processes.lasting_zombies(self._daemon.mark)
 
     # What is done to it.
 
@@ -287,17 +233,16 @@ class Loop:
         if what != "pause":
             self._kill_worker(what)
             return
-        assert self._daemon is not None
         began = now()
-        self._daemon.send_signal(signal.SIGSTOP)
+        self._daemon.send(signal.SIGSTOP)
         time.sleep(HALTED)
-        self._daemon.send_signal(signal.SIGCONT)
+        self._daemon.send(signal.SIGCONT)
         self._note("pause", began)
 
     def _kill_worker(self, role: str) -> None:
         """The first of that kind; there may be none just now."""
         began = now()
-        for process in sorted(processes.marked(self._mark)):
+        for process in sorted(processes.marked(self._daemon.mark)):
             if process.role == role and process.state != "Z":
                 processes.send(process, signal.SIGKILL)
                 self._note(role, began)
@@ -305,46 +250,29 @@ class Loop:
 
     def _die(self, death: Death) -> None:
         daemon, began = self._daemon, now()
-        assert daemon is not None
         if death.how in ("point", "drain"):
-            daemon.send_signal(signal.SIGUSR1)
+            daemon.arm()
             if death.how == "drain":
-                daemon.send_signal(signal.SIGTERM)
-            self._wait_for_death()
+                daemon.send(signal.SIGTERM)
+            self._falls()
         elif death.how == "machine":
-            processes.kill_machine(self._mark)
-            daemon.wait()
+            processes.kill_machine(daemon.mark)
+            daemon.wait(-signal.SIGKILL)
         elif death.how == "keep":
-            with self._connect() as talk:
+            with daemon.connect() as talk:
                 talk.ok('drain {"keep_running": true}')
-            self._ended(0)
+            daemon.wait(0)
+        elif death.how == "stop":
+            daemon.stop()
         else:
-            number = signal.SIGTERM if death.how == "stop" else signal.SIGKILL
-            daemon.send_signal(number)
-            # twistd stops in good order and then dies of the signal that it was stopped by.
-            self._ended(-number)
+            daemon.kill()
         self._died = now()
         self._note({"drain": "stop", "point": "kill"}.get(death.how, death.how), began)
 
-    def _wait_for_death(self) -> None:
-        assert self._daemon is not None
-        try:
-            status = self._daemon.wait(REACHED)
-        except subprocess.TimeoutExpired:
-            self._daemon.kill()
-            self._daemon.wait()
-            status = 0
-        if status not in (-signal.SIGKILL, -signal.SIGTERM, 0):
-            raise Trouble(f"the daemon ended with {status}, see {self._folder / 'daemon.log'}")
-        if status != -signal.SIGKILL:
+    def _falls(self) -> None:
+        if not self._daemon.falls():
             self._say("  it did not come to its point")
             self.missed += 1
-
-    def _ended(self, expected: int) -> None:
-        assert self._daemon is not None
-        status = self._daemon.wait(PATIENCE)
-        if status != expected:
-            raise Trouble(f"the daemon ended with {status}, see {self._folder / 'daemon.log'}")
 
     # The end.
 
@@ -357,7 +285,7 @@ class Loop:
         for client in self._clients:
             if client.name.startswith("client"):
                 self._drain(client)
-        with self._connect() as talk:
+        with self._daemon.connect() as talk:
             newest = self._wait_for_all(talk)
         for client in self._clients:
             if client.name.startswith("watcher"):
@@ -368,10 +296,10 @@ class Loop:
         # What was on disk all the time, and not in a memory.
         self._paused = 0.0
         self._begin(Death("stop"))
-        with self._connect() as talk:
+        with self._daemon.connect() as talk:
             found = {"jobs": all_jobs(talk), "events": all_events(talk, newest)}
         self._die(Death("stop"))
-        left = [process for process in processes.marked(self._mark) if process.state != "Z"]
+        left = [process for process in processes.marked(self._daemon.mark) if process.state != "Z"]
         found |= {"left": len(left), "zombies": self._zombies, "recoveries": self._recoveries, "missed": self.missed}
         (self._folder / "found.json").write_text(json.dumps(found))
 
@@ -379,7 +307,7 @@ class Loop:
         """Read what it says until its end."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            self._check_daemon()
+            self._daemon.check()
             for key, _ in self._selector.select(0.2):
                 if not key.data.read():
                     self._selector.unregister(key.fileobj)

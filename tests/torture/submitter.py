@@ -55,7 +55,7 @@ class Submitter:
         self._orders = Orders()
         self._connection = Connection(path, self._orders)
         self._book, self._tools, self._source = book, tools, source
-        self._acked = 0
+        self._acked: set[int] = set()
         self.pending: deque[Request] = deque()
         self.again: list[Batch] = []
         self.running: dict[int, Job] = {}
@@ -73,12 +73,12 @@ class Submitter:
                 lines = self._connection.lines(self._pause())
                 if lines is None:
                     break
-                told = self._acked
+                told = len(self._acked)
                 for line in lines:
                     self._received(line)
                 self._book.keep()
-                if self._acked != told:
-                    print(self._acked, flush=True)
+                if len(self._acked) != told:
+                    print(len(self._acked), flush=True)
             self._disconnected()
         self._connection.close()
 
@@ -163,7 +163,7 @@ class Submitter:
         for job, job_id in zip(batch, parse_ids(text), strict=True):
             self._book.note(Acked(job.name, job_id, now()))
             self._book.note(Asked(self._connection.number, job_id))
-            self._acked += 1
+            self._acked.add(job_id)
             if job_id not in self._heard:
                 self.running[job_id] = job
                 if job.cancelled:

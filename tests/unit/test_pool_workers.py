@@ -309,7 +309,7 @@ class Misbehaviour(SynchronousTestCase):
 
     def test_closing(self) -> None:
         """
-        When the pool is closed, workers get the end of their input, and a running call's is killed; what
+        When the pool is closed, workers get the end of their input, and one whose call runs on is soon killed; what
         does not end is killed in the end.
         """
         self.start(7)
@@ -318,6 +318,8 @@ class Misbehaviour(SynchronousTestCase):
         closed = self.pool.close()
         assert isinstance(closed, Deferred)
         self.assertEqual([True] * 3, [program.input_closed for program in self.programs.all])
+        self.assertEqual(([], []), (self.newest(Lane.IO).signals, self.newest().signals))
+        self.clock.advance(OVERDUE)
         self.assertEqual(([], ["KILL"]), (self.newest(Lane.IO).signals, self.newest().signals))
         self.newest().exit(0, 9)
         self.newest(Lane.COMMAND).exit()
