@@ -22,15 +22,20 @@ class Times:
 
     @ivar clock: that clock.
     @ivar forward: how often the clock on the wall was set forward.
-    @ivar settled: when all that had been decided was done: what begins now was decided after that.
+    @ivar settled: when all that had been decided was done, and how often it had been set by then: what begins now
+        was decided after that.
     """
 
     clock: Callable[[], float]
     forward: int = 0
-    settled: float = 0.0
+    settled: tuple[float, int] = (0.0, 0)
     _asked: dict[str, tuple[float, int]] = attrs.Factory(dict)
     _began: dict[tuple[int, int], tuple[float, int]] = attrs.Factory(dict)
     _ended: dict[tuple[int, int], tuple[float, int]] = attrs.Factory(dict)
+
+    def settle(self) -> None:
+        """All that had been decided is done."""
+        self.settled = (self.clock(), self.forward)
 
     def asked(self, wanted: Wanted) -> None:
         """It is submitted, perhaps not for the first time."""
@@ -42,7 +47,7 @@ class Times:
 
     def begins(self, known: Known, attempt: int) -> str | None:
         """An attempt begins. Returns what is against it."""
-        self._began[known.id, attempt] = (self.settled, self.forward)
+        self._began[known.id, attempt] = self.settled
         assert known.wanted is not None
         spec = known.wanted.spec
         if attempt > 1:

@@ -234,8 +234,7 @@ class Walk:
 
     def set_wall(self) -> None:
         step = self.rng.choice([-DAY, DAY])
-        self.world.offset += step
-        self.world.times.forward += step > 0
+        self.world.set_wall(step)
         self.visit("clock set forward" if step > 0 else "clock set back")
 
     # What goes wrong with the daemon.

@@ -86,7 +86,7 @@ class World:
         rest = self.rng.choice([0.0, 0.003])
         self.life = self.oracle.life = life = Life(self.rng, self.disk, self.machine, self.oracle, self.wall, rest)
         self.oracle.room.adopted()
-        self.times.settled = self.steady
+        self.times.settle()
         life.fuse = fuse
         life.boot()
         if not life.dead and self.auditor.act():
@@ -133,7 +133,7 @@ class World:
             return
         if not (life.turns or life.daemon._gathered or life.daemon._committing):
             self.oracle.settled()
-            self.times.settled = self.steady
+            self.times.settle()
         if len(self.links) > 2 * len(self.clients):
             self.links = [link for link in self.links if not link.over]
         self.check_caps(life)
@@ -155,6 +155,13 @@ class World:
         return link
 
     # The world's own moves.
+
+    def set_wall(self, seconds: float) -> None:
+        """Somebody sets the clock on the wall, between two turns."""
+        if self.life is not None:
+            self.life.all_turns()
+        self.offset += seconds
+        self.times.forward += seconds > 0
 
     def advance(self, seconds: float) -> None:
         """Time passes, between two turns of the reactor: what waits for the next one has had its turn."""
