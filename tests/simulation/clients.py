@@ -7,8 +7,9 @@ from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING
 
+from .lines import split_reply
 from .network import Link
-from .oracle import Oracle, split_reply
+from .oracle import Oracle
 from .requests import Asked, Follow, List, Submit, Watch
 from .wishes import Wishes
 

@@ -21,6 +21,7 @@ from jobd.store import Pruned
 from tests.unit.simulation import Steps
 
 from .dues import Dues
+from .lines import after_of, split_reply, without
 from .machine import STALE, Machine
 from .places import Room
 from .story import Story, Violation
@@ -483,22 +484,3 @@ class Oracle:
             if known.started:
                 for other, policy in known.after.items():
                     self.may_follow(number, other, policy)
-
-
-def after_of(spec: dict[str, Any], earlier: list[int]) -> dict[int, str]:
-    after = spec.get("after", [])
-    policies = after if isinstance(after, dict) else dict.fromkeys(after, "ok")
-    return {(number if (number := int(name)) > 0 else earlier[number]): policy for name, policy in policies.items()}
-
-
-def without(spec: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in spec.items() if name not in names}
-
-
-def split_reply(line: bytes) -> tuple[bytes, bytes, bytes]:
-    """A reply's tag, C{ok} or C{error}, and the rest."""
-    tag = b""
-    if line.startswith(b"#"):
-        tag, _, line = line.partition(b" ")
-    word, _, rest = line.partition(b" ")
-    return tag, word, rest

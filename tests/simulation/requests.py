@@ -9,6 +9,8 @@ import msgspec
 
 from jobd import wire
 
+from .lines import ids_of
+
 if TYPE_CHECKING:
     from .network import Link
     from .oracle import Oracle
@@ -250,9 +252,3 @@ class List(Asked):
         oracle.listed(self.known, jobs, answer["more"])
         self.states = {job["id"]: job["state"] for job in jobs}
         self.last = (jobs[-1]["id"] if jobs else self.start, answer["more"])
-
-
-def ids_of(text: bytes) -> list[int]:
-    """IDS, as C{5,18-19}."""
-    ends = [part.split(b"-") for part in text.split(b",")]
-    return [number for first, *last in ends for number in range(int(first), int(last[0] if last else first) + 1)]
