@@ -80,6 +80,9 @@ def as_json(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[str,
 
 _WIDTH, _HEIGHT, _LEFT, _GAP, _COLUMNS = 330, 110, 60, 44, 2
 
+_POINTS = 250
+"""Of a line, at most."""
+
 _STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #24292f } .axis { font-size: 10px; fill: #57606a }
   .frame { fill: none; stroke: #d0d7de } .line { fill: none; stroke: #bc4c00; stroke-width: 1.5 }
@@ -106,6 +109,8 @@ def svg(samples: Sequence[Sample]) -> str:
 
 
 def _plot(quantity: Quantity, samples: Sequence[Sample], left: int, top: int) -> list[str]:
+    warm = samples[int(len(samples) * WARM_UP)].seconds
+    samples = samples[:: -(-len(samples) // _POINTS)]
     values = [quantity.get(sample) for sample in samples]
     # From nothing: a wave of one in a thousand shall not look like a mountain.
     highest = max(*values, 1.0) * 1.1
@@ -115,9 +120,8 @@ def _plot(quantity: Quantity, samples: Sequence[Sample], left: int, top: int) ->
         for sample, value in zip(samples, values, strict=True)
     )
     title = f"{quantity.name}, {quantity.unit}" if quantity.unit else quantity.name
-    warm = samples[int(len(samples) * WARM_UP)].seconds / longest * _WIDTH
     return [
-        f'<rect class="warm" x="{left}" y="{top}" width="{warm:.1f}" height="{_HEIGHT}"/>',
+        f'<rect class="warm" x="{left}" y="{top}" width="{warm / longest * _WIDTH:.1f}" height="{_HEIGHT}"/>',
         f'<rect class="frame" x="{left}" y="{top}" width="{_WIDTH}" height="{_HEIGHT}"/>',
         f'<text x="{left}" y="{top - 6}">{escape(title)}</text>',
         f'<text class="axis" x="{left - 4}" y="{top + 10}" text-anchor="end">{_figure(round(highest, 1))}</text>',
