@@ -235,9 +235,11 @@ class Daemon:
 
     def _end_turn(self) -> None:
         self._turning = False
-        self._now = None
         if self._pausing:
             self._let_pass()
+        if not self._committing:
+            self._gathered += self.scheduler.fill(self._now or self.now())
+        self._now = None
         if self._committing or not self._gathered:
             return
         gathered, self._gathered = self._gathered, []
@@ -277,7 +279,7 @@ class Daemon:
 
     def _next_batch(self) -> None:
         self._committing = False
-        if self._gathered and not self._turning:
+        if not self._turning:
             self._end_turn()
 
     def _try_again(self) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from jobd.job import Job, Lane
-from jobd.ready import Queue
+from jobd.job import Job, Lane, Plan
+from jobd.ready import Line, Queue
 
 UNIT = 256
 """One processor, in the parts that short calls may share it in."""
 
-_EITHER, _NO_CPU = (True, False), (False,)
+LARGEST = 1 << 20
+"""Above any priority."""
+
+Turn = tuple[Queue, Line, bool]
+"""A queue, one of its two lines, and whether it is the one whose jobs need a processor."""
 
 
 class Places:
@@ -59,65 +63,60 @@ class Places:
         self._ready[job.plan.cpus > 0] -= 1
         self.queues[job.plan.queue].queued -= 1
 
-    def take(self) -> Job | None:
-        """The next job for which there is a place, which it holds from now on."""
-        cpu = self._ready[True] > 0 and self.used < self.capacity
-        while not self.paused and (cpu or self._ready[False]):
-            job = self._next(cpu)
-            if job is None:
-                return None
-            cost = self._cost(job)
-            if not job.plan.cpus or self.used + cost <= self.capacity:
-                self._claim(job, cost)
-                return job
-            # It keeps its turn: nothing smaller may slip past it for ever. What takes no place may.
-            cpu = False
-        return None
-
-    def _next(self, cpu: bool) -> Job | None:
+    def fill(self) -> list[Job]:
         """
-        The most urgent job of all open queues; of equals one of the queue that was served longest ago.
-
-        @param cpu: whether it may be one that needs a processor.
+        The jobs for which there is a place, in the order of their turns; they hold it from now on. The most urgent
+        job of all open queues is next; of equals one of the queue that was served longest ago.
         """
-        best: Job | None = None
-        rank = (0, 0, 0)
-        for queue in self.queues.values():
-            if not queue.open:
+        taken: list[Job] = []
+        turns = [] if self.paused else self._turns()
+        cost = 0
+        plan: Plan | None = None
+        while turns:
+            turn = turns[0] if len(turns) == 1 else min(turns, key=_rank)
+            queue, line, needs_cpu = turn
+            job = line.head()
+            if job is None or not queue.open:
+                # A queue that has reached its limit may be the one whose next job the others had to wait for.
+                turns = [other for other in turns if other is not turn] if queue.open else self._turns()
                 continue
-            for needs_cpu in _EITHER if cpu else _NO_CPU:
-                job = queue.line(needs_cpu).head()
-                if job is None:
-                    continue
-                candidate = (-job.plan.priority, queue.served, job.id)
-                if best is None or candidate < rank:
-                    best, rank = job, candidate
-        return best
+            if job.plan is not plan:
+                plan = job.plan
+                cost = self._cost(plan)
+            if needs_cpu and (self.used >= self.capacity or self.used + cost > self.capacity):
+                # It keeps its turn: nothing smaller may slip past it for ever. What takes no place may.
+                turns = [other for other in turns if not other[2]]
+                continue
+            line.take()
+            self._ready[needs_cpu] -= 1
+            self._starts += 1
+            queue.queued -= 1
+            queue.running += 1
+            queue.served = self._starts
+            self.running += 1
+            self.used += cost
+            job.cost = cost
+            taken.append(job)
+        return taken
 
-    def _cost(self, job: Job) -> int:
-        plan = job.plan
+    def _turns(self) -> list[Turn]:
+        """The lines of which the first job may have its turn."""
+        kinds = [needs_cpu for needs_cpu in (True, False) if self._ready[needs_cpu]]
+        if not kinds:
+            return []
+        return [(queue, queue.line(kind), kind) for queue in self.queues.values() if queue.open for kind in kinds]
+
+    def _cost(self, plan: Plan) -> int:
         if plan.cpus == 1 and plan.lane is not Lane.IO:
             return UNIT // (self.depth if plan.lane is Lane.CPU else self.ahead)
         return min(plan.cpus * UNIT, self.capacity)
 
-    def _claim(self, job: Job, cost: int) -> None:
-        queue = self.queues[job.plan.queue]
-        queue.line(job.plan.cpus > 0).take()
-        self.remove(job)
-        self._starts += 1
-        queue.served = self._starts
-        self.hold(job, cost)
-
-    def hold(self, job: Job, cost: int) -> None:
-        """The job runs, at that cost."""
-        job.cost = cost
-        self.queue(job.plan.queue).running += 1
-        self.running += 1
-        self.used += cost
-
     def hold_again(self, job: Job) -> None:
         """The job was begun by the last daemon: whole places for it, as nobody knows how long it takes."""
-        self.hold(job, min(job.plan.cpus * UNIT, self.capacity))
+        job.cost = min(job.plan.cpus * UNIT, self.capacity)
+        self.queue(job.plan.queue).running += 1
+        self.running += 1
+        self.used += job.cost
 
     def release(self, job: Job) -> None:
         """It runs no more."""
@@ -132,6 +131,8 @@ class Places:
             self.used += UNIT - job.cost
             job.cost = UNIT
 
-    def cpus(self, job: Job) -> int:
-        """How many processors it gets."""
-        return min(job.plan.cpus, self.capacity // UNIT)
+
+def _rank(turn: Turn) -> tuple[int, int, int]:
+    """The least is next. A line in which nobody is left comes first, to be put aside."""
+    job = turn[1].head()
+    return (-LARGEST, 0, 0) if job is None else (-job.plan.priority, turn[0].served, job.id)

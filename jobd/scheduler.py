@@ -112,14 +112,31 @@ class Scheduler:
 
     def handle(self, event: Event, now: Now) -> list[Action]:
         """
-        What follows from an event. A request that is wrong becomes a
+        What follows from an event, but for the starts: see L{fill}. A request that is wrong becomes a
         L{Refuse}, and nothing else changes.
         """
         out: list[Action] = []
         self._handlers[type(event)](event, now, out)
+        return out
+
+    def fill(self, now: Now) -> list[Action]:
+        """
+        Start what there is a place for; once drained, halt. To be asked after the events of a turn: what has
+        happened may have made room, or jobs ready.
+        """
+        out: list[Action] = []
         if not self.draining:
-            while (job := self.places.take()) is not None:
-                self._start(job, now, out)
+            most, wall = self.places.capacity // UNIT, now.wall
+            for job in self.places.fill():
+                plan = job.plan
+                job.state = State.RUNNING
+                job.attempt += 1
+                job.started = wall
+                if plan.timeout is not None:
+                    self._deadlines.set(job, now.steady + plan.timeout)
+                out.append(Update(job))
+                cpus = plan.cpus if plan.cpus < most else most
+                out.append(Start(job.id, job.attempt, plan.lane, job.spec, cpus, wall))
         elif not self.places.running and not self._halted:
             self._halted = True
             out.append(Halt())
@@ -322,26 +339,16 @@ class Scheduler:
         self.keys[key] = (job_id, fingerprint)
         self._key_of[job_id] = key
 
-    # Starting.
-
-    def _start(self, job: Job, now: Now, out: list[Action]) -> None:
-        job.state = State.RUNNING
-        job.attempt += 1
-        job.started = now.wall
-        if job.plan.timeout is not None:
-            self._deadlines.set(job, now.steady + job.plan.timeout)
-        out.append(Update(job))
-        out.append(self._start_of(job))
+    # Reports from the pool.
 
     def _start_of(self, job: Job) -> Start:
-        return Start(job.id, job.attempt, job.plan.lane, job.spec, self.places.cpus(job), job.started or 0.0)
+        cpus = min(job.plan.cpus, self.places.capacity // UNIT)
+        return Start(job.id, job.attempt, job.plan.lane, job.spec, cpus, job.started or 0.0)
 
     def _stop_running(self, job: Job) -> None:
         self.places.release(job)
         self.stuck.discard(job.id)
         job.deadline = None
-
-    # Reports from the pool.
 
     def _current(self, job_id: int, attempt: int, out: list[Action]) -> Job | None:
         job = self.jobs.get(job_id)

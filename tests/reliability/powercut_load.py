@@ -129,7 +129,9 @@ class Load:
             self.states.append(self.state())
 
     def _happen(self, event: Event) -> None:
-        self._gathered += self._scheduler.handle(event, Now(self._seconds, WALL + self._seconds))
+        now = Now(self._seconds, WALL + self._seconds)
+        self._gathered += self._scheduler.handle(event, now)
+        self._gathered += self._scheduler.fill(now)
 
     def batch(self) -> Exception | None:
         """Some things happen, and are kept. Returns what the store says."""

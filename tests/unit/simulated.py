@@ -121,7 +121,7 @@ class SimulatedDaemon:
                 one.begun = attempt
 
     def handle(self, event: Event) -> list[Action]:
-        out = self.scheduler.handle(event, self.now)
+        out = [*self.scheduler.handle(event, self.now), *self.scheduler.fill(self.now)]
         note(f"{self.steady:g}: {event} -> {[type(action).__name__ for action in out]}")
         self.steps.look()
         check(self.scheduler, self.now)

@@ -163,7 +163,7 @@ class Bench:
 
     def handle(self, event: Event) -> list[Action]:
         """Let something happen, and check the books."""
-        out = self.scheduler.handle(event, self.now)
+        out = [*self.scheduler.handle(event, self.now), *self.scheduler.fill(self.now)]
         check(self.scheduler, self.now)
         check_room(self.scheduler, out)
         self.story += out
