@@ -46,63 +46,66 @@ class Walk:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.rng = rng = world.rng
-        self._going_on = Choice(
-            rng,
-            [
-                (14, self.one_turn),
-                (14, self.all_turns),
-                (16, self.write),
-                (10, self.read),
-                (24, self.move),
-                (24, self.client_reads),
-                (10, self.client_acts),
-                (6, self.end),
-                (3, self.begin),
-                (1, self.give_back),
-                (0.7, self.long),
-                (0.7, self.hang),
-                (0.7, self.tell_progress),
-                (2, self.some_time),
-                (4, self.next_timer),
-            ],
-        )
-        self._going_wrong = Choice(
-            rng,
-            [
-                (12, self.stale),
-                (6, self.capacity),
-                (3, self.prune),
-                (6, self.crash),
-                (10, self.light_fuse),
-                (2, self.store_error),
-                (3, self.machine_dies),
-                (2, self.stop),
-                (2, self.stop_and_keep),
-                (5, self.disk_full),
-                (10, self.disk_has_room),
-                (4, self.set_wall),
-                (8, self.drop),
-                (5, self.freeze),
-                (6, self.keepalive),
-                (14, self.slow),
-                (5, self.read_on),
-                (6, self.half_close),
-                (3, self.quit),
-            ],
-        )
-        self._down = Choice(
-            rng,
-            [
-                (10, self.boot),
-                (5, self.client_reads),
-                (2, self.end),
-                (2, self.begin),
-                (2, self.some_time),
-                (0.5, self.set_wall),
-                (0.5, self.machine_dies),
-            ],
-        )
+        self.rng = world.rng
+        self._going_on = Choice(self.rng, self.goes_on())
+        self._going_wrong = Choice(self.rng, self.goes_wrong())
+        self._down = Choice(self.rng, self.without_a_daemon())
+
+    def goes_on(self) -> list[tuple[float, Move]]:
+        """What happens where nothing is wrong, and how often."""
+        return [
+            (14, self.one_turn),
+            (14, self.all_turns),
+            (16, self.write),
+            (10, self.read),
+            (24, self.move),
+            (24, self.client_reads),
+            (10, self.client_acts),
+            (6, self.end),
+            (3, self.begin),
+            (1, self.give_back),
+            (0.7, self.long),
+            (0.7, self.hang),
+            (0.7, self.tell_progress),
+            (2, self.some_time),
+            (4, self.next_timer),
+        ]
+
+    def goes_wrong(self) -> list[tuple[float, Move]]:
+        """What goes wrong, and how often."""
+        return [
+            (12, self.stale),
+            (6, self.capacity),
+            (3, self.prune),
+            (6, self.crash),
+            (10, self.light_fuse),
+            (2, self.store_error),
+            (3, self.machine_dies),
+            (2, self.stop),
+            (2, self.stop_and_keep),
+            (5, self.disk_full),
+            (10, self.disk_has_room),
+            (4, self.set_wall),
+            (8, self.drop),
+            (5, self.freeze),
+            (6, self.keepalive),
+            (14, self.slow),
+            (5, self.read_on),
+            (6, self.half_close),
+            (3, self.quit),
+        ]
+
+    def without_a_daemon(self) -> list[tuple[float, Move]]:
+        """What happens while there is no daemon."""
+        return [
+            (10, self.boot),
+            (5, self.client_reads),
+            (2, self.end),
+            (2, self.begin),
+            (2, self.some_time),
+            (0.5, self.set_wall),
+            (0.5, self.machine_dies),
+        ]
 
     def run(self, steps: int) -> None:
         for _ in range(steps):
