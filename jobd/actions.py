@@ -2,11 +2,14 @@
 What the scheduler wants done. The daemon performs the actions of all events in
 their order; those that speak to a client or start a process only after every
 change to be kept that stands before them is safe in the store.
+
+They are msgspec's structs, which cost a quarter of what other classes cost to
+make, and without a part in cycles, so that the collector need not know them.
 """
 
 from __future__ import annotations
 
-import attrs
+import msgspec
 
 from jobd.errors import JobdError
 from jobd.job import Job, JobSpec, Lane, State
@@ -14,8 +17,7 @@ from jobd.job import Job, JobSpec, Lane, State
 # To be kept.
 
 
-@attrs.define(slots=True, eq=False)
-class Insert:
+class Insert(msgspec.Struct, eq=False, gc=False):
     """
     Keep a new job, in the state it has when the batch is written.
 
@@ -29,15 +31,13 @@ class Insert:
     retry_of: int | None = None
 
 
-@attrs.define(slots=True, eq=False)
-class Update:
+class Update(msgspec.Struct, eq=False, gc=False):
     """Keep what has changed of a job: state, attempt, times, cursor, outcome."""
 
     job: Job
 
 
-@attrs.define(slots=True, eq=False)
-class KeepGroupEvent:
+class KeepGroupEvent(msgspec.Struct, eq=False, gc=False):
     """
     @ivar counts: JSON, the event's.
     """
@@ -47,8 +47,7 @@ class KeepGroupEvent:
     json: bytes
 
 
-@attrs.define(slots=True, eq=False)
-class KeepQueue:
+class KeepQueue(msgspec.Struct, eq=False, gc=False):
     """A queue's settings. The name C{*} is the whole daemon."""
 
     name: str
@@ -59,8 +58,7 @@ class KeepQueue:
 # To be done once that is kept.
 
 
-@attrs.define(slots=True, eq=False)
-class Reply:
+class Reply(msgspec.Struct, eq=False, gc=False):
     """
     C{ok}, with a text.
 
@@ -74,8 +72,7 @@ class Reply:
     plain: bool = False
 
 
-@attrs.define(slots=True, eq=False)
-class Refuse:
+class Refuse(msgspec.Struct, eq=False):  # An exception may be part of a cycle.
     """C{error}. C{plain} as in L{Reply}."""
 
     conn: int
@@ -84,8 +81,7 @@ class Refuse:
     plain: bool = False
 
 
-@attrs.define(slots=True, eq=False)
-class Start:
+class Start(msgspec.Struct, eq=False, gc=False):
     """
     Begin an attempt.
 
@@ -102,8 +98,7 @@ class Start:
     began: float = 0.0
 
 
-@attrs.define(slots=True, eq=False)
-class Kill:
+class Kill(msgspec.Struct, eq=False, gc=False):
     """End an attempt that has been started: ask, and after C{grace} seconds force."""
 
     job_id: int
@@ -112,8 +107,7 @@ class Kill:
     grace: float
 
 
-@attrs.define(slots=True, eq=False)
-class Announce:
+class Announce(msgspec.Struct, eq=False, gc=False):
     """
     Tell that a job has ended, or with C{job_id} 0 that a group has.
 
@@ -128,31 +122,27 @@ class Announce:
     conns: list[int]
 
 
-@attrs.define(slots=True, eq=False)
-class Recall:
+class Recall(msgspec.Struct, eq=False, gc=False):
     """Tell again, from the store, how these jobs ended."""
 
     conn: int
     ids: list[int]
 
 
-@attrs.define(slots=True, eq=False)
-class RecallGroup:
+class RecallGroup(msgspec.Struct, eq=False, gc=False):
     """Tell again, from the store, how the group ended; it exists."""
 
     conn: int
     group: str
 
 
-@attrs.define(slots=True, eq=False)
-class Close:
+class Close(msgspec.Struct, eq=False, gc=False):
     """Nothing is outstanding for this connection, which has ended its input."""
 
     conn: int
 
 
-@attrs.define(slots=True, eq=False)
-class Halt:
+class Halt(msgspec.Struct, eq=False, gc=False):
     """
     Stop the daemon: it is drained, or is to let what runs run on.
     """
@@ -160,8 +150,7 @@ class Halt:
     keep: bool = False
 
 
-@attrs.define(slots=True, eq=False)
-class Note:
+class Note(msgspec.Struct, eq=False, gc=False):
     """A line for the log."""
 
     text: str

@@ -1,14 +1,15 @@
 """
 What can happen to the scheduler: requests that change something, reports from
 the pool, connections that end, time that passes. All of them are past or present
-facts; none of them holds a transport, a process or a file.
+facts; none of them holds a transport, a process or a file. What they are made of
+is said in L{jobd.actions}.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import attrs
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from jobd.job import State
@@ -27,8 +28,7 @@ class Now(NamedTuple):
     wall: float
 
 
-@attrs.define(slots=True, eq=False)
-class Submit:
+class Submit(msgspec.Struct, eq=False, gc=False):
     """
     @ivar conn: the connection that asks; 0 is nobody.
     @ivar retry_of: for each job the one that it repeats; empty if none does.
@@ -40,8 +40,7 @@ class Submit:
     retry_of: tuple[int, ...] = ()
 
 
-@attrs.define(slots=True, eq=False)
-class Wait:
+class Wait(msgspec.Struct, eq=False, gc=False):
     """Finish events wanted for these jobs, all of which exist."""
 
     conn: int
@@ -49,8 +48,7 @@ class Wait:
     ids: list[int]
 
 
-@attrs.define(slots=True, eq=False)
-class WaitGroup:
+class WaitGroup(msgspec.Struct, eq=False, gc=False):
     """One event wanted when no job of the group is left."""
 
     conn: int
@@ -58,8 +56,7 @@ class WaitGroup:
     group: str
 
 
-@attrs.define(slots=True, eq=False)
-class Cancel:
+class Cancel(msgspec.Struct, eq=False, gc=False):
     """
     @ivar alone: the request named just one job: that it has ended already is an error.
     """
@@ -70,8 +67,7 @@ class Cancel:
     alone: bool
 
 
-@attrs.define(slots=True, eq=False)
-class SetQueue:
+class SetQueue(msgspec.Struct, eq=False, gc=False):
     """C{queue}, C{pause} and C{resume}. A name of None is the whole daemon, which can only be paused and resumed."""
 
     conn: int
@@ -82,8 +78,7 @@ class SetQueue:
     show: bool = False
 
 
-@attrs.define(slots=True, eq=False)
-class Drain:
+class Drain(msgspec.Struct, eq=False, gc=False):
     """
     Accept nothing more, start nothing more, stop once nothing runs.
 
@@ -95,20 +90,17 @@ class Drain:
     keep: bool = False
 
 
-@attrs.define(slots=True, eq=False)
-class InputEnded:
+class InputEnded(msgspec.Struct, eq=False, gc=False):
     """The client closed its sending half, or said C{quit}: it gets what is outstanding, then the connection ends."""
 
     conn: int
 
 
-@attrs.define(slots=True, eq=False)
-class Disconnected:
+class Disconnected(msgspec.Struct, eq=False, gc=False):
     conn: int
 
 
-@attrs.define(slots=True, eq=False)
-class Finished:
+class Finished(msgspec.Struct, eq=False, gc=False):
     """
     The pool's report of an attempt's end.
 
@@ -121,24 +113,21 @@ class Finished:
     outcome: bytes
 
 
-@attrs.define(slots=True, eq=False)
-class Returned:
+class Returned(msgspec.Struct, eq=False, gc=False):
     """The pool gives an attempt back that it has not begun."""
 
     job_id: int
     attempt: int
 
 
-@attrs.define(slots=True, eq=False)
-class Long:
+class Long(msgspec.Struct, eq=False, gc=False):
     """A call proved to take long: it takes a whole place from now on, and nothing shares it."""
 
     job_id: int
     attempt: int
 
 
-@attrs.define(slots=True, eq=False)
-class Stuck:
+class Stuck(msgspec.Struct, eq=False, gc=False):
     """
     The pool could not kill an attempt: it hangs in the kernel, and keeps its place until it ends after all. May be told
     again.
@@ -148,13 +137,11 @@ class Stuck:
     attempt: int
 
 
-@attrs.define(slots=True, eq=False)
-class Stopping:
+class Stopping(msgspec.Struct, eq=False, gc=False):
     """The daemon stops: start nothing more."""
 
 
-@attrs.define(slots=True, eq=False)
-class Capacity:
+class Capacity(msgspec.Struct, eq=False, gc=False):
     """
     What the pool has room for.
 
@@ -168,15 +155,13 @@ class Capacity:
     ahead: int = 1
 
 
-@attrs.define(slots=True, eq=False)
-class Pruned:
+class Pruned(msgspec.Struct, eq=False, gc=False):
     """The store no longer keeps these jobs, which had ended."""
 
     ids: list[int]
 
 
-@attrs.define(slots=True, eq=False)
-class Tick:
+class Tick(msgspec.Struct, eq=False, gc=False):
     """Time has passed: a deadline may have come."""
 
 

@@ -155,8 +155,7 @@ class Plan:
     backoff: float
 
 
-@attrs.define(slots=True, eq=False)
-class Job:
+class Job(msgspec.Struct, eq=False, gc=False):
     """
     A job that has not ended, as the scheduler knows it.
 

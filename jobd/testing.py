@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import attrs
+import msgspec
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
@@ -247,7 +247,7 @@ class HeldStore(MemoryStore):
 def as_it_is(change: Kept) -> Kept:
     """A change with the values that it has now: what a store takes before C{commit} returns."""
     if isinstance(change, (actions.Insert, actions.Update)):
-        return attrs.evolve(change, job=copy.copy(change.job))
+        return msgspec.structs.replace(change, job=copy.copy(change.job))
     return change
 
 

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-import attrs
 import msgspec
 from hypothesis import HealthCheck, seed, settings
 
@@ -92,21 +91,17 @@ class Steps:
         steps = self
 
         class Watched(Job):
-            @property
-            def state(self) -> State:
-                found: State = self.__dict__["state"]
-                return found
+            def __post_init__(self) -> None:
+                steps._now.append((self.id, None, self.state))
 
-            @state.setter
-            def state(self, new: State) -> None:
-                old = self.__dict__.get("state")
-                self.__dict__["state"] = new
-                if new is not old:
-                    steps._now.append((self.id, old, new))
+            def __setattr__(self, name: str, value: Any) -> None:
+                if name == "state" and value is not self.state:
+                    steps._now.append((self.id, self.state, value))
+                super().__setattr__(name, value)
 
             def __copy__(self) -> Job:
                 """What a store takes of it is a plain job, whose steps are no steps."""
-                return Job(*(getattr(self, field.name) for field in attrs.fields(Job)))
+                return Job(*(getattr(self, field) for field in Job.__struct_fields__))
 
         return Watched
 
