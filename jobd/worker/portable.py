@@ -224,10 +224,8 @@ class ThreadedRunner:
         wall = time.monotonic() - started
         left = end_rest(process)
         with self._lock:
-            # Each has to: no C{any} of a generator.
-            cut = any([self._settings.spool.cut(file) for file in launch.own])
-            for file in launch.own:
-                self._settings.spool.ended(file, reuse=False)
+            # A list: each has to.
+            cut = any([self._settings.spool.ended(file, reuse=False) for file in launch.own])
         return done(job, attempt, outcome_of(finish_of(code), left, cut), wall, used)
 
     def _spawn(self, launch: Launch) -> Process:

@@ -261,12 +261,8 @@ class Runner:
         old = [command for command in self._commands.values() if command.started <= before]
         self._family.look_after(old)
         for command in old:
-            self._cut(command)
-
-    def _cut(self, command: Command) -> None:
-        for file in command.own:
-            if self._settings.spool.cut(file):
-                command.cut = True
+            for file in command.own:
+                command.cut = self._settings.spool.cut(file) or command.cut
 
     # Ending.
 
@@ -305,9 +301,8 @@ class Runner:
     def _report(self, command: Command) -> None:
         self._ending.discard(command)
         self._family.over(command)
-        self._cut(command)
         for file in command.own:
-            self._settings.spool.ended(file, reuse=not command.left)
+            command.cut = self._settings.spool.ended(file, reuse=not command.left) or command.cut
         ended = outcome_of(finish_of(command.returncode), command.left, command.cut)
         wall = command.ended - command.started
         self._link.report(done(command.job, command.attempt, ended, wall, command.used))

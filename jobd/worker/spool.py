@@ -84,21 +84,26 @@ class Spool:
                 return shorten(file.path if file.descriptor == -1 else file.descriptor, self._limit)
         return False
 
-    def ended(self, file: OwnFile, reuse: bool) -> None:
+    def ended(self, file: OwnFile, reuse: bool) -> bool:
         """
-        The command has ended.
+        The command has ended. Returns whether it had written more than is kept.
 
         @param reuse: nobody can write to the file any more.
         """
         if file.descriptor == -1:
+            cut = self.cut(file)
             _drop_if_empty(file.path)
-            return
-        if reuse and self._open <= self._keep and not os.lseek(file.descriptor, 0, os.SEEK_END):
+            return cut
+        size = os.lseek(file.descriptor, 0, os.SEEK_END)
+        if reuse and self._open <= self._keep and not size:
             self._spare.append(file)
-            return
+            return False
+        cut = size > self._limit > 0 and self.cut(file)
         file.close()
         self._open -= 1
-        _drop_if_empty(file.path)
+        if not size:
+            _drop_if_empty(file.path)
+        return cut
 
     def close(self) -> None:
         """Remove what is kept for further commands."""
