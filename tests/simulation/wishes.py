@@ -135,6 +135,11 @@ class Wishes:
         jobs = self.oracle.newest_ids(NEAR)
         return self.rng.choice(jobs) if jobs else None
 
+    def running_id(self) -> int | None:
+        """A job that runs, rather than another one."""
+        running = [number for number, _ in self.oracle.machine.running if self.oracle.job(number).acknowledged]
+        return self.rng.choice(running) if running and self.rng.random() < 0.7 else self.some_id()
+
     def wait(self) -> Wait | None:
         ids = [number for number in (self.some_id() for _ in range(self.rng.randint(1, 3))) if number is not None]
         return Wait(",".join(map(str, ids)), ids) if ids else None
@@ -149,9 +154,7 @@ class Wishes:
     # Other requests.
 
     def cancel(self) -> Cancel | None:
-        """A job that runs, rather than another one."""
-        running = [number for number, _ in self.oracle.machine.running if self.oracle.job(number).acknowledged]
-        number = self.rng.choice(running) if running and self.rng.random() < 0.7 else self.some_id()
+        number = self.running_id()
         return None if number is None else Cancel(str(number), number)
 
     def cancel_group(self) -> Cancel:
@@ -183,7 +186,7 @@ class Wishes:
         )
 
     def progress(self) -> Asked:
-        return Asked(f'progress {self.some_id() or 1} {{"done": {self.number()}}}', "NO_SUCH_JOB", "BAD_VALUE")
+        return Asked(f'progress {self.running_id() or 1} {{"done": {self.number()}}}', "NO_SUCH_JOB", "BAD_VALUE")
 
     # The operator.
 
