@@ -53,6 +53,7 @@ class Room:
 
     def adopted(self) -> None:
         """A new daemon gives whole places to what runs already."""
+        self._widened.clear()
         for job_id, attempt in self.machine.running:
             self._costs[job_id, attempt] = self._cost(self.machine.running[job_id, attempt], None)
 
@@ -76,7 +77,10 @@ class Room:
         costs = [(self._cost(start, capacity), capacity.cpus * UNIT) for capacity in self._said]
         if not any(not cost or used + cost <= room for cost, room in costs):
             return f"{used} of {costs} are taken"
-        self._costs[start.job_id, start.attempt] = min(cost for cost, _ in costs)
+        key = (start.job_id, start.attempt)
+        self._costs[key] = min(cost for cost, _ in costs)
+        # One that was handed back may have had the same number.
+        self._widened = [other for other in self._widened if other != key]
         return None
 
     def _cost(self, start: Start, capacity: events.Capacity | None) -> int:
