@@ -16,10 +16,13 @@ from jobd.client.url import parse
 
 _PATIENCE = 60.0
 
+_BUFFER = 1 << 18
+"""Bytes that are read at a time, as lines of output are long."""
+
 
 def main(url: str, path: str) -> None:
     """Follow one job to its end."""
-    with contextlib.closing(dial(parse(url), _PATIENCE)) as sock, sock.makefile("rb") as lines:
+    with contextlib.closing(dial(parse(url), _PATIENCE)) as sock, sock.makefile("rb", _BUFFER) as lines:
         job = {"argv": ["cat", path], "notify": False, "cpus": 0}
         sock.sendall(f"submit {json.dumps(job)}\n".encode())
         job_id = lines.readline().split()[1]

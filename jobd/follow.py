@@ -10,7 +10,7 @@ from jobd.alarm import Timer
 from jobd.daemon import Daemon, Listener, kept_line
 from jobd.outputs import Outputs
 
-PART = 64 * 1024
+PART = 128 * 1024
 """Bytes in one event."""
 
 AT_ONCE, IN_A_ROW = 256 * 1024, 64
@@ -100,7 +100,19 @@ class Following:
         Deferred.fromCoroutine(self._look()).addErrback(lambda failure: self.log.failure("following failed", failure))
 
     async def _look(self) -> None:
-        """Send what is new, end those that have ended, and look again later."""
+        """Send what there is, end those that have ended, and look again later."""
+        found = False
+        while await self._pass():
+            found = True
+            await self._let_go()
+        await self._outlet.drained()
+        self._looking = False
+        if self._jobs and not self._outlet.gone:
+            self._pause = SOONEST if found else min(LATEST, self._pause * 1.5)
+            self._again(self._pause)
+
+    async def _pass(self) -> bool:
+        """One part of each output, and the ends of those that have ended. Returns whether anything was to be told."""
         more = False
         over: list[Follower] = []
         looked = sent = 0
@@ -122,15 +134,10 @@ class Following:
                 sent = 0
                 await self._let_go()
                 if self._outlet.gone:
-                    return
+                    return False
         self._outlet.flush()
-        told, again = await self._tell_ends(over) if over else (0, False)
-        more = more or again
-        await self._outlet.drained()
-        self._looking = False
-        if self._jobs and not self._outlet.gone:
-            self._pause = SOONEST if more or told else min(LATEST, self._pause * 1.5)
-            self._again(0.0 if more else self._pause)
+        told = await self._tell_ends(over) if over else False
+        return (more or told) and not self._outlet.gone
 
     def _current(self, follower: Follower) -> bool:
         """Whether the client has not begun to follow that job anew since."""
@@ -165,10 +172,10 @@ class Following:
                 self._outlet.send(wire.event(0, follower.job_id, "output", wire.to_json(event)))
         return found
 
-    async def _tell_ends(self, over: list[Follower]) -> tuple[int, bool]:
+    async def _tell_ends(self, over: list[Follower]) -> bool:
         """
-        Tell how these jobs ended, once the output of all their attempts is out.
-        Returns how many that were, and whether another one has another attempt to be sent.
+        Tell how these jobs ended, once the output of all their attempts is out. Returns whether any was told, or
+        has another attempt to be sent.
         """
         # A job that has ended in the scheduler may not have been kept yet; without room it is not for a while.
         await self._daemon.settled()
@@ -193,4 +200,4 @@ class Following:
         if not self._jobs:
             self._daemon.watchers.discard(self)
             self._outlet.hold(-1)
-        return len(done), again
+        return again or bool(done)

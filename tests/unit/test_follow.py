@@ -153,6 +153,23 @@ class Follows(SynchronousTestCase):
         parts = [(1, "output", "0123"), (1, "output", "4567"), (1, "output", "89"), (1, "succeeded", None)]
         self.assertEqual(parts, self.told())
 
+    def test_much_at_once(self) -> None:
+        """While there is more to be sent no timer is set: that would cost as much as a part."""
+        self.submit()
+        self.write("x" * (10 * follow.PART))
+        timers: list[float] = []
+        later = self.daemon.clock.callLater
+
+        def counting(delay: float, *rest: Any, **named: Any) -> Any:
+            timers.append(delay)
+            return later(delay, *rest, **named)
+
+        self.patch(self.daemon.clock, "callLater", counting)
+        self.client.send("follow 1")
+        self.daemon.advance(0)
+        self.assertEqual([(1, "output", "x" * follow.PART)] * 10, self.told())
+        self.assertEqual([0.0, follow.SOONEST], timers)
+
     def test_from_and_stream(self) -> None:
         """One may choose a stream, and where in it to begin."""
         self.submit()
