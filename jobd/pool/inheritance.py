@@ -90,11 +90,11 @@ class Inheritance:
 
     def bequeath(self, lane: Lane) -> tuple[str, list[str], dict[str, str]]:
         """
-        For a worker that is to be started: the name of its journal, and what is to be added to its arguments and
-        to its environment so that the next daemon finds it.
+        For a worker that is to be started: its name, and what is to be added to its arguments and to its environment so
+        that what it starts, and by its journal it itself, is found again.
         """
         name = self._journals.new(lane)
-        return (name, ["--journal", self._journals.path(name)], {MARK: name}) if name else ("", [], {})
+        return name, ["--journal", self._journals.path(name)] if self._journals else [], {MARK: name}
 
     def forget(self, names: Sequence[str]) -> None:
         """All that was reported of these is kept."""
@@ -176,7 +176,7 @@ class Inheritance:
     def tidy(self, name: str) -> bool:
         """Whether it is certain that a worker of this daemon that has ended has left nothing running."""
         try:
-            return not name or self._journals.look(name).tidy
+            return self._journals.look(name).tidy
         except OSError:
             return False
 
@@ -195,7 +195,6 @@ class Inheritance:
             self.spent += names
             self._heir.left()
 
-        names = names - {""}
         self._sweeps += 1
         if sys.platform == "linux" and names:
             paths = map(self._journals.path, sorted(names))

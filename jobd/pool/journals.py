@@ -64,18 +64,27 @@ class Journals:
         self._folder = folder
         self._files: dict[str, int] = {}
         self._numbers = count(1)
-        self._stem = f"{time.time_ns() // 1_000_000:x}"
+        # The names are marks in the environment of what workers start, too: no other daemon's may be the same.
+        self._stem = f"{time.time_ns() // 1_000_000:x}-{os.getpid():x}"
         if folder:
             os.makedirs(folder, mode=0o700, exist_ok=True)
 
     def new(self, lane: Lane) -> str:
-        """Make the journal for a worker that is to be started. Returns its name, if any. Raises L{OSError}."""
-        while self._folder:
+        """
+        Make the journal for a worker that is to be started, if there are any. Returns its name, which no other worker
+        has. Raises L{OSError}.
+        """
+        while True:
             name = f"{lane.name.lower()}-{self._stem}-{next(self._numbers)}"
+            if not self._folder:
+                return name
             with suppress(FileExistsError):
                 os.close(os.open(self.path(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
                 return name
-        return ""
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._folder)
 
     def path(self, name: str) -> str:
         return os.path.join(self._folder, name)
@@ -132,6 +141,8 @@ class Journals:
 
     def remove(self, name: str) -> None:
         """All that stands in it is kept elsewhere."""
+        if not self._folder:
+            return
         journal.remove(self._folder, name)
         descriptor = self._files.pop(name, None)
         if descriptor is not None:

@@ -85,6 +85,7 @@ class ProcessPool:
         self._gate = Gate(cpus)
         self._patience: Timer | None = None
         self._stopping = self._leaving = False
+        self._remembered = bool(journals)
         self._inheritance = Inheritance(reactor, clock, Journals(journals), self)
         self._wall = time.time
         self._kills: dict[Attempt, Kill] = {}
@@ -126,7 +127,7 @@ class ProcessPool:
         try:
             self._reactor.spawnProcess(worker, sys.executable, program, env={**self._environment, **marks})
         except OSError:
-            self._inheritance.forget([name] if name else [])
+            self._inheritance.forget([name])
             raise
         return worker
 
@@ -296,7 +297,7 @@ class ProcessPool:
     # What it is told by its workers.
 
     def reported(self, worker: Worker) -> None:
-        if worker.name:
+        if self._remembered:
             self._fresh.add(worker)
 
     def ended(self, worker: Worker, start: Start, state: State, wall: float, outcome: bytes) -> None:

@@ -58,7 +58,7 @@ class Worker:
     """
     What a worker was given, and what it says, however it is linked.
 
-    @ivar name: of its journal; empty if it has none.
+    @ivar name: of its journal, if it has one, and the mark of what it starts.
     @ivar inflight: the attempts it was given that it has not reported, in their order.
     @ivar begun: when the first of them began, on the steady clock.
     @ivar slow: it is known to be in a long job, and is given nothing more.

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -66,9 +67,13 @@ class Programs:
         self.all: list[Program] = []
         self.room = True
 
-    def spawnProcess(self, worker: SpawnedWorker, program: str, arguments: list[str], env: object) -> None:
+    def spawnProcess(self, worker: ProcessProtocol, program: str, arguments: list[str], env: object) -> None:
         if not self.room:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        if not isinstance(worker, SpawnedWorker):
+            # What looks for what a worker may have left: there is nothing.
+            worker.processEnded(Failure(ProcessDone(None)))
+            return
         started = Program(worker, arguments)
         self.all.append(started)
         worker.makeConnection(started)
