@@ -15,6 +15,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 
+MANY = 1000
+"""So many timers may be there, cancelled ones included, before it is looked which ones stand."""
+
+
 class Timer(Protocol):
     """A call that is still to come."""
 
@@ -45,8 +49,13 @@ class SteadyTimer:
         return self.when < other.when
 
     def cancel(self) -> None:
-        # It stays where it is until its time, but what it would have called need not.
+        # It stays where it is for a while, but what it would have called need not.
         self._call = None
+
+    @property
+    def stands(self) -> bool:
+        """It has been neither cancelled nor called."""
+        return self._call is not None
 
     def fire(self) -> None:
         call, self._call = self._call, None
@@ -63,6 +72,7 @@ class SteadyClock:
     def __init__(self, call_from_thread: Callable[..., object]) -> None:
         self._call_from_thread = call_from_thread
         self._timers: list[SteadyTimer] = []
+        self._many = MANY
         self._changed = threading.Condition()
         self._stopped = False
         self._thread: threading.Thread | None = None
@@ -85,9 +95,17 @@ class SteadyClock:
         timer = SteadyTimer(self.seconds() + delay, lambda: function(*args, **kwargs))
         with self._changed:
             heapq.heappush(self._timers, timer)
+            if len(self._timers) > self._many:
+                self._tidy()
             if self._timers[0] is timer:
                 self._changed.notify()
         return timer
+
+    def _tidy(self) -> None:
+        """Timers far away that were cancelled would else stay until their time."""
+        self._timers = [timer for timer in self._timers if timer.stands]
+        heapq.heapify(self._timers)
+        self._many = max(MANY, 2 * len(self._timers))
 
     def _watch(self) -> None:
         with self._changed:

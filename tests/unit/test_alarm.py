@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from jobd.alarm import SteadyClock
+from jobd.alarm import MANY, SteadyClock
 
 PATIENCE = 30.0
 
@@ -82,6 +82,17 @@ class SteadyClockTests(SynchronousTestCase):
             else:
                 self.run_next()
             self.assertIsNone(left())
+
+    def test_many_cancelled(self) -> None:
+        """Timers far away that were cancelled do not pile up; those that stand are called in their order."""
+        for _ in range(10 * MANY):
+            self.clock.callLater(1000.0, self.told.append, None).cancel()
+        self.assertLessEqual(len(self.clock._timers), MANY + 1)
+        self.clock.callLater(0.02, self.told.append, "second")
+        self.clock.callLater(0.01, self.told.append, "first")
+        for _ in range(2):
+            self.run_next()
+        self.assertEqual(["first", "second"], self.told)
 
     def test_it_sleeps(self) -> None:
         """A timer far away does not keep the thread busy, and does not keep it from stopping."""
