@@ -63,6 +63,17 @@ class Processes(Restarts):
         self.assertIn(state_of(pid), ("", "Z"))
         self.assertEqual([], self.daemon.workers(), self.daemon.log())
 
+    def test_kept_in_memory(self) -> None:
+        """The same holds where no job outlives the daemon anyway."""
+        talk, sign = self.begin("--durability", "memory"), self.fifo("sign")
+        job_id, first = self.escaping_call(talk, sign, "p.wait()")
+        talk.ok(f"cancel {job_id}")
+        self.assertEqual("cancelled", talk.end_of(job_id).state)
+        self.assertIn(state_of(first), ("", "Z"))
+        _, second = self.escaping_call(talk, sign, "p.wait()")
+        self.daemon.stop()
+        self.assertIn(state_of(second), ("", "Z"))
+
     def test_left_by_a_call_that_has_ended(self) -> None:
         """What a call has left running is its worker's, and ends with that at the latest."""
         talk, sign = self.begin(), self.fifo("sign")

@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from jobd.worker import posix
+from jobd.worker import posix, tree
 from jobd.worker.descent import Descent
 from jobd.worker.running import Command
 from jobd.worker.startup import begun
@@ -27,7 +27,7 @@ class Hanging(Descent):
 def main() -> None:
     """The program."""
     posix._KILL_PATIENCE = 0.2
-    posix.tree.adopt_orphans()
+    tree.adopt_orphans()
     with begun(sys.argv[1:]) as (options, link, group):
         posix.Runner(link, options.output, options.limit, group, Hanging(group)).run()
 
