@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-
 MANY = 1000
 """So many timers may be there, cancelled ones included, before it is looked which ones stand."""
 
