@@ -26,15 +26,17 @@ class Ended:
         return None
 
     def set(self, job_id: int, state: State) -> None:
-        if not self._states:
-            self._base = job_id
-        if job_id < self._base:
-            self._states[:0] = bytes(self._base - job_id)
+        states = self._states
+        if not states:
             self._base = job_id
         place = job_id - self._base
-        if place >= len(self._states):
-            self._states.extend(bytes(place + 1 - len(self._states)))
-        self._states[place] = state
+        if place < 0:
+            states[:0] = bytes(-place)
+            self._base = job_id
+            place = 0
+        elif place >= len(states):
+            states.extend(bytes(place + 1 - len(states)))
+        states[place] = state
 
     def forget(self, job_id: int) -> None:
         place = job_id - self._base

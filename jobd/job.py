@@ -41,6 +41,9 @@ class State(IntEnum):
         return self >= State.SUCCEEDED
 
 
+QUEUED, RUNNING, SUCCEEDED = State.QUEUED, State.RUNNING, State.SUCCEEDED
+"""To look up a member of an enumeration takes 0.1 µs before Python 3.12: what every job comes by has it by these."""
+
 WORDS: tuple[str, ...] = ("", *(state.word for state in State))
 """The wire's word for each state, by its number."""
 
@@ -138,6 +141,10 @@ class Lane(IntEnum):
     IO = 2
 
 
+COMMAND, CPU, IO = Lane.COMMAND, Lane.CPU, Lane.IO
+"""As with the states."""
+
+
 @attrs.frozen(slots=True)
 class Plan:
     """
@@ -217,8 +224,8 @@ _plans: dict[tuple[Any, ...], Plan] = {}
 def plan_of(spec: JobSpec) -> Plan:
     """The plan of a job that has passed the checks of L{jobd.spec}."""
     is_command = spec.call is UNSET and spec.pickle is UNSET
-    lane = Lane.COMMAND if is_command else Lane.IO if spec.lane == "io" else Lane.CPU
-    cpus = spec.cpus if spec.cpus is not UNSET else int(lane is not Lane.IO)
+    lane = COMMAND if is_command else IO if spec.lane == "io" else CPU
+    cpus = spec.cpus if spec.cpus is not UNSET else int(lane is not IO)
     traits = (lane, spec.queue, spec.priority, cpus, spec.timeout, spec.grace, spec.attempts, spec.backoff)
     plan = _plans.get(traits)
     if plan is None:

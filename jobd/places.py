@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobd.job import Job, Lane, Plan
+from jobd.job import CPU, IO, Job, Plan
 from jobd.ready import Line, Queue
 
 UNIT = 256
@@ -55,8 +55,10 @@ class Places:
 
         @param first: it has had its turn already.
         """
-        self._ready[job.plan.cpus > 0] += 1
-        self.queue(job.plan.queue).add(job, first)
+        plan = job.plan
+        self._ready[plan.cpus > 0] += 1
+        queue = self.queues.get(plan.queue) or self.queue(plan.queue)
+        queue.add(job, first)
 
     def remove(self, job: Job) -> None:
         """It is ready no more; it need not leave its line before its turn comes."""
@@ -107,8 +109,8 @@ class Places:
         return [(queue, queue.line(kind), kind) for queue in self.queues.values() if queue.open for kind in kinds]
 
     def _cost(self, plan: Plan) -> int:
-        if plan.cpus == 1 and plan.lane is not Lane.IO:
-            return UNIT // (self.depth if plan.lane is Lane.CPU else self.ahead)
+        if plan.cpus == 1 and plan.lane is not IO:
+            return UNIT // (self.depth if plan.lane is CPU else self.ahead)
         return min(plan.cpus * UNIT, self.capacity)
 
     def hold_again(self, job: Job) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import deque
 
-from jobd.job import Job, State
+from jobd.job import QUEUED, Job
 
 
 class Line:
@@ -41,7 +41,7 @@ class Line:
             priority = self._order[0]
             jobs = self._by_priority[priority]
             while jobs:
-                if jobs[0].state is State.QUEUED:
+                if jobs[0].state is QUEUED:
                     return jobs[0]
                 jobs.popleft()
             del self._by_priority[priority], self._order[0]
@@ -58,7 +58,7 @@ class Line:
             for other in self._by_priority[priority]:
                 if other is job:
                     return count
-                count += other.state is State.QUEUED
+                count += other.state is QUEUED
         return count
 
 
@@ -89,7 +89,8 @@ class Queue:
 
     def add(self, job: Job, first: bool = False) -> None:
         self.queued += 1
-        self.line(job.plan.cpus > 0).add(job, first)
+        line = self._needs_cpu if job.plan.cpus else self._needs_none
+        line.add(job, first)
 
     @property
     def open(self) -> bool:

@@ -45,6 +45,8 @@ from jobd.errors import Conflict, Draining, Finished, JobdError
 from jobd.events import Event, Now
 from jobd.groups import Group, Groups
 from jobd.job import (
+    QUEUED,
+    RUNNING,
     SATISFIED_BY,
     WORDS,
     WORTH_ANOTHER_ATTEMPT,
@@ -129,7 +131,7 @@ class Scheduler:
             most, wall = self.places.capacity // UNIT, now.wall
             for job in self.places.fill():
                 plan = job.plan
-                job.state = State.RUNNING
+                job.state = RUNNING
                 job.attempt += 1
                 job.started = wall
                 if plan.timeout is not None:
@@ -234,7 +236,8 @@ class Scheduler:
         ids: list[int] = []
         again: list[int] = []
         for index, submission in enumerate(event.jobs):
-            known = self.keys.get(submission.spec.key) if submission.spec.key is not None else None
+            key = submission.spec.key
+            known = None if key is None else self.keys.get(key)
             if known is None:
                 retry_of = event.retry_of[index] if event.retry_of else None
                 ids.append(self._accept(event.conn, submission, ids, retry_of, now, out))
@@ -251,10 +254,11 @@ class Scheduler:
         if self.draining:
             raise Draining("the daemon is draining and accepts no more jobs")
         fresh: dict[str, int] = {}
-        for index, (spec, _, fingerprint) in enumerate(event.jobs):
+        for index, submission in enumerate(event.jobs):
+            spec, fingerprint = submission.spec, submission.fingerprint
             if spec.after:
                 check_after(spec.after, index, self.state_of)
-            if spec.key is None or fingerprint is None:
+            if fingerprint is None or spec.key is None:
                 continue
             job_id, known = self.keys.get(spec.key, (0, fresh.setdefault(spec.key, fingerprint)))
             if known != fingerprint:
@@ -270,20 +274,23 @@ class Scheduler:
         now: Now,
         out: list[Action],
     ) -> int:
-        spec, json, fingerprint = submission
-        if spec.key is not None and fingerprint is not None:
-            self._remember_key(self.next_id, spec.key, fingerprint)
-        after = resolve_after(spec.after, earlier) if spec.after else {}
-        if spec.after and any(int(name) < 0 for name in spec.after):
-            json = with_after(json, after)
-        job = Job(self.next_id, State.QUEUED, plan_of(spec), json, now.wall)
-        self.next_id += 1
-        self.jobs[job.id] = job
+        spec, json, fingerprint = submission.spec, submission.json, submission.fingerprint
+        job_id = self.next_id
+        if fingerprint is not None and spec.key is not None:
+            self._remember_key(job_id, spec.key, fingerprint)
+        after: dict[int, str] = {}
+        if spec.after:
+            after = resolve_after(spec.after, earlier)
+            if any(int(name) < 0 for name in spec.after):
+                json = with_after(json, after)
+        notify = conn if spec.notify else 0
+        job = Job(job_id, QUEUED, plan_of(spec), json, now.wall, notify)
+        self.next_id = job_id + 1
+        self.jobs[job_id] = job
         if spec.group is not None:
-            self.groups.join(job.id, spec.group)
-        if spec.notify and conn:
-            job.notify = conn
-            self._subscriptions.expect(conn)
+            self.groups.join(job_id, spec.group)
+        if notify:
+            self._subscriptions.expect(notify)
         out.append(Insert(job, spec, fingerprint, retry_of))
         if spec.delay:
             job.due = now.wall + spec.delay
@@ -293,7 +300,7 @@ class Scheduler:
             self._sleep(job, now)
         else:
             self.places.add(job)
-        return job.id
+        return job_id
 
     def _await(self, job: Job, after: dict[int, str], now: Now, out: list[Action]) -> None:
         """Block the job until all that it comes after has ended as it wishes; skip it if that can no longer be."""
@@ -347,12 +354,14 @@ class Scheduler:
 
     def _stop_running(self, job: Job) -> None:
         self.places.release(job)
-        self.stuck.discard(job.id)
-        job.deadline = None
+        if self.stuck:
+            self.stuck.discard(job.id)
+        if job.deadline is not None:
+            job.deadline = None
 
     def _current(self, job_id: int, attempt: int, out: list[Action]) -> Job | None:
         job = self.jobs.get(job_id)
-        if job is None or job.attempt != attempt or job.state is not State.RUNNING:
+        if job is None or job.attempt != attempt or job.state is not RUNNING:
             out.append(Note(f"dropped a report for job {job_id}, attempt {attempt}, which is not the current one"))
             return None
         return job
@@ -363,7 +372,7 @@ class Scheduler:
             return
         self._stop_running(job)
         state = job.ending or event.state
-        if state in WORTH_ANOTHER_ATTEMPT and job.attempt < job.plan.attempts:
+        if job.attempt < job.plan.attempts and state in WORTH_ANOTHER_ATTEMPT:
             self._try_again(job, event.outcome, now, out)
         else:
             self._end(job, state, event.outcome, now, out)
@@ -435,20 +444,20 @@ class Scheduler:
             self._unblocked(self.jobs[later], now, out)
 
     def _end_one(self, job: Job, state: State, outcome: bytes, now: Now, out: list[Action]) -> None:
-        self.cursor += 1
+        job_id = job.id
+        self.cursor = cursor = self.cursor + 1
         job.state = state
-        job.cursor = self.cursor
+        job.cursor = cursor
         job.outcome = outcome
         job.ended = now.wall
-        job.due = None
-        del self.jobs[job.id]
-        self.ended.set(job.id, state)
+        if job.due is not None:
+            job.due = None
+        del self.jobs[job_id]
+        self.ended.set(job_id, state)
         self.totals[WORDS[state]] += 1
         out.append(Update(job))
-        self._tell(
-            Announce(job.cursor, job.id, state, outcome, self._subscriptions.recipients(job.id, job.notify)), out
-        )
-        last = self.groups.leave(job.id, state)
+        self._tell(Announce(cursor, job_id, state, outcome, self._subscriptions.recipients(job_id, job.notify)), out)
+        last = self.groups.leave(job_id, state) if self.groups.open else None
         if last is not None:
             self._end_group(*last, out)
 
@@ -461,7 +470,8 @@ class Scheduler:
 
     def _tell(self, announcement: Announce, out: list[Action]) -> None:
         out.append(announcement)
-        out.extend(map(Close, self._subscriptions.pay(announcement.conns)))
+        if announcement.conns:
+            out.extend(map(Close, self._subscriptions.pay(announcement.conns)))
 
     # Who is owed an event.
 

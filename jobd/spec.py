@@ -9,7 +9,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -69,10 +69,12 @@ _one = msgspec.json.Decoder(JobSpec)
 _raw = msgspec.json.Decoder(msgspec.Raw)
 _many = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder()
+_encode = msgspec.json.Encoder().encode
+_FIELD_OF = {b"": b"", b"[": b', "args": ', b"{": b', "kwargs": '}
 _defaults = msgspec.structs.asdict(JobSpec())
 
 
-class Submission(NamedTuple):
+class Submission(msgspec.Struct, frozen=True, gc=False):
     """
     A job as it was submitted: its fields, and the JSON they came in, which
     goes to the worker and the store as it is. C{fingerprint} is the L{digest} of
@@ -109,13 +111,17 @@ def parse_submission(argument: bytes) -> list[Submission]:
 
 def parse_job(json: bytes) -> Submission:
     """One job."""
-    spec: JobSpec = wire.decode(_one, json, FIELDS, RULES)
+    try:
+        spec = _one.decode(json)
+    except (ValueError, RecursionError):
+        spec = wire.decode(_one, json, FIELDS, RULES)
     _check(spec)
-    if b"\\u0000" in json:
+    # To find is several times as fast as to ask whether it is in it.
+    if json.find(b"\\u0000") >= 0:
         _refuse_nul(json)
-    if json.count(b"[") + json.count(b"{") > DEEPEST:
+    if len(json) > DEEPEST and json.count(b"[") + json.count(b"{") > DEEPEST:
         _refuse_depth(spec)
-    if b"\n" in json:
+    if json.find(b"\n") >= 0:
         json = wire.to_json(_any.decode(json))
     return Submission(spec, json, None if spec.key is None else digest(json))
 
@@ -168,15 +174,16 @@ def parse_sh(argument: bytes) -> list[Submission]:
 def parse_call(argument: bytes) -> list[Submission]:
     """C{call math:factorial [20]}"""
     name, _, rest = argument.strip().partition(b" ")
-    rest = rest.strip()
+    rest = rest.lstrip()
     if not name:
         raise BadValue("call takes a callable and its arguments, as: call math:factorial [20]")
-    if rest[:1] not in (b"", b"[", b"{"):
+    field = _FIELD_OF.get(rest[:1])
+    if field is None:
         raise BadJson("the arguments of a call are a JSON list or object, as: call math:factorial [20]")
     if rest:
-        rest = bytes(wire.decode(_raw, rest))
-    field = b"" if not rest else b', "args": ' + rest if rest[:1] == b"[" else b', "kwargs": ' + rest
-    return [parse_job(b'{"call": %s%s}' % (wire.to_json(name.decode()), field))]
+        # One value and nothing behind it that would become another field.
+        wire.decode(_raw, rest)
+    return [parse_job(b'{"call": %s%s%s}' % (_encode(name.decode()), field, rest))]
 
 
 def _check(spec: JobSpec) -> None:

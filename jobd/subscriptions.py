@@ -41,16 +41,18 @@ class Subscriptions:
 
     def recipients(self, job_id: int, submitter: int) -> list[int]:
         """Who is owed the job's finish event and still there."""
-        waiters = self._waiters.pop(job_id, ())
         conns = [submitter] if submitter in self._owed else []
-        conns.extend(conn for conn in waiters if conn in self._owed)
+        waiters = self._waiters.pop(job_id, None) if self._waiters else None
+        if waiters is not None:
+            conns.extend(conn for conn in waiters if conn in self._owed)
         return conns
 
     def pay(self, conns: Iterable[int]) -> list[int]:
         """One event less is owed to each. Returns those that can be closed now."""
         over = []
+        owed = self._owed
         for conn in conns:
-            left = self._owed[conn] = self._owed[conn] - 1
+            left = owed[conn] = owed[conn] - 1
             if not left and conn in self._leaving:
                 over.append(conn)
         return over

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -104,7 +104,7 @@ _TAG = re.compile(rb"#([A-Za-z0-9_.\-]{1,32})(?: |\Z)")
 _VERBS = {verb.encode(): verb for verb in VERBS}
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """
     One request line. C{tag} is what its reply begins with: empty, or with C{#} and the
     space behind it, as bytes. C{argument} is UTF-8.
