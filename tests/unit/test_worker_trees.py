@@ -10,6 +10,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from twisted.trial.unittest import TestCase
+
+from jobd.job import Lane
+from jobd.pool.journals import Journals
+from jobd.worker import journal, tree
+from jobd.worker.cgroup import Cgroup
 from tests.unit.worker_link import PATIENCE, Worker, WorkerTestCase, alive
 
 PROBE = """
@@ -106,9 +112,13 @@ class Escapes(_Base):
     def test_everybody_is_suspect(self) -> None:
         """One that could be any of several commands' ends at the latest when the last of these has ended."""
         signs = [self.signal(f"sign{number}") for number in range(3)]
+        go = self.signal("go")
         for number in range(3):
-            self.worker.start(number, shell=self.escaping(f"sign{number}", "exit 7"))
+            line = self.escaping(f"sign{number}", "read x < go; exit 7")
+            self.worker.start(number, shell=line, cwd=str(self.folder))
         pids = [int(sign.wait()) for sign in signs]
+        for _ in range(3):
+            go.give()
         dones = self.worker.all_done(3)
         self.assertEqual({7}, {done.outcome["exit_code"] for done in dones.values()})
         self.assertEqual([True] * 3, [gone(pid) for pid in pids])
@@ -170,6 +180,44 @@ class Escapes(_Base):
         self.worker.done()
         self.assertEqual(0, self.worker.close())
         self.assertIsNone(stranger.poll())
+
+
+class Strangers(TestCase):
+    """A number that was given out anew stands for another process: that one is not hit."""
+
+    def setUp(self) -> None:
+        self.process = subprocess.Popen(["sleep", "600"])
+        self.addCleanup(self.process.wait)
+        self.addCleanup(self.process.kill)
+
+    def test_later(self) -> None:
+        """A process that began at another time than the one that is meant is not signalled; that one is."""
+        meant = tree.look_at(self.process.pid)
+        assert meant is not None
+        tree.send(meant._replace(started=meant.started - 1), signal.SIGKILL)
+        self.assertIsNone(self.process.poll())
+        tree.send(meant, signal.SIGTERM)
+        self.assertEqual(-signal.SIGTERM, self.process.wait(PATIENCE))
+
+    def test_worker_of_an_earlier_daemon(self) -> None:
+        """A worker is killed by the number in its journal only while it holds that."""
+        folder = self.mktemp()
+        journals = Journals(folder)
+        name = journals.new(Lane.CPU)
+        Path(journals.path(name)).write_bytes(journal.encode([b"W %d" % self.process.pid]))
+        found = journals.look(name)
+        self.assertEqual((False, self.process.pid), (found.alive, found.pid))
+        journals.kill(found)
+        self.assertIsNone(self.process.poll())
+        journals.remove(name)
+
+    def test_in_another_group(self) -> None:
+        """What is not in a control group is not signalled with it, though its number is read there."""
+        group = Cgroup(self.mktemp(), "/jobd.1.1")
+        os.mkdir(group.path)
+        (Path(group.path) / "cgroup.procs").write_text(f"{self.process.pid}\n")
+        group.send(signal.SIGKILL)
+        self.assertIsNone(self.process.poll())
 
 
 class WithoutGroups(Escapes, WorkerTestCase):
