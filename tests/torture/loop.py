@@ -32,7 +32,8 @@ HALTED = 0.5
 class Options(NamedTuple):
     """
     @ivar jobs: how many are to be acknowledged before the last daemon dies.
-    @ivar clients: how many speak the wire; one more uses the Python client, two watch.
+    @ivar clients: how many speak the wire; two more watch.
+    @ivar python: one more submits by the Python client.
     @ivar sabotage: see C{victim.py}.
     """
 
@@ -40,6 +41,7 @@ class Options(NamedTuple):
     jobs: int
     seed: int
     clients: int = 4
+    python: bool = True
     sabotage: str = "-"
 
 
@@ -152,10 +154,9 @@ class Loop:
             record = str(self._folder / f"{name}.record")
             words = (self._daemon.socket, record, witness, program, seed, str(number))
             self._add_client(name, "tests.torture.submitter", *words)
-        record, number = str(self._folder / "client-py.record"), self._options.clients
-        self._add_client(
-            "client-py", "tests.torture.caller", "submit", url, record, witness, program, seed, str(number)
-        )
+        if self._options.python:
+            words = ("submit", url, str(self._folder / "client-py.record"), witness, program, seed)
+            self._add_client("client-py", "tests.torture.caller", *words, str(self._options.clients))
         self._add_client(
             "watcher-wire", "tests.torture.watcher", self._daemon.socket, str(self._folder / "watcher-wire.record")
         )

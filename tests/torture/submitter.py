@@ -156,7 +156,7 @@ class Submitter:
             self._submitted(batch, text) if word == "ok" else self._refused(batch, text)
         elif verb == "cancel" and word == "ok":
             self._book.note(Cancelled(ids[0], now()))
-        elif verb == "wait" and word != "ok":
+        elif verb == "wait" and (word != "ok" or int(text) < len(ids)):
             self._not_there(ids)
 
     def _submitted(self, batch: Batch, text: str) -> None:

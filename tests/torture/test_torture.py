@@ -44,7 +44,7 @@ class Torture(SynchronousTestCase):
 
     def sabotaged(self, sabotage: str, death: Death) -> tuple[Options, Verdict]:
         """A few daemons that lack something."""
-        options = Options(cycles=3, jobs=400, seed=4, clients=2, sabotage=sabotage)
+        options = Options(cycles=3, jobs=400, seed=4, clients=2, python=False, sabotage=sabotage)
         life = Cycle(None, "", 0, death, options.jobs // options.cycles, "", 0.0)
         return options, self.run_loop(options, [life] * options.cycles)
 
@@ -92,7 +92,7 @@ class Reported(SynchronousTestCase):
             raise SkipTest("the kill loop needs Linux")
         options = Options(cycles=200, jobs=100_000, seed=7)
         names = ("acknowledged and lost", "double runs of one attempt", "overlaps", "notifications missing")
-        counts = dict.fromkeys((*names, "notifications duplicated", "orphans", "zombies"), 0.0)
+        counts = dict.fromkeys((*names, "notifications duplicated", "orphans", "zombies"), 0)
         good = Verdict({**counts, "re-executions": 3, "slowest recovery": 1.25})
         good.causes["the machine died"] = 3
         self.assertTrue(passed(good))
