@@ -98,8 +98,7 @@ class Inheritance:
 
     def forget(self, names: Sequence[str]) -> None:
         """All that was reported of these is kept."""
-        for name in names:
-            self._journals.remove(name)
+        self._journals.remove(names)
 
     def close(self) -> None:
         """Look no more for what could not be reached: to find that out is left to the next daemon."""

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
@@ -139,14 +139,25 @@ class Journals:
             if not journal.lock(self._files[found.name]):
                 send(signal.SIGKILL)
 
-    def remove(self, name: str) -> None:
-        """All that stands in it is kept elsewhere."""
-        if not self._folder:
+    def remove(self, names: Sequence[str]) -> None:
+        """
+        All that stands in these is kept elsewhere. They are gone for good when this returns: an attempt that was handed
+        back begins again under the same number, and is not to be taken for the old one after a power cut.
+        """
+        if not self._folder or not names:
             return
-        journal.remove(self._folder, name)
-        descriptor = self._files.pop(name, None)
-        if descriptor is not None:
-            os.close(descriptor)
+        for name in names:
+            journal.remove(self._folder, name)
+            descriptor = self._files.pop(name, None)
+            if descriptor is not None:
+                os.close(descriptor)
+        if sys.platform != "win32":
+            with suppress(OSError):
+                folder = os.open(self._folder, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
 
 
 @contextmanager
