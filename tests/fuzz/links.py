@@ -129,7 +129,7 @@ def _check_found(data: bytes, lines: list[bytes]) -> None:
         Path(folder, "cpu-1-1").write_bytes(data)
         journals = Journals(folder)
         (found,) = journals.find()
-        journals.remove(found.name)
+        journals.remove([found.name])
     assert not found.alive and found.whole <= (b"E" in [line[:1] for line in lines])
     assert len(found.begun) + len(found.reports) <= len(lines)
 
