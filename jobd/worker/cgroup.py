@@ -21,6 +21,11 @@ _PROCESSES = "cgroup.procs"
 _KILL = "cgroup.kill"
 _EVENTS = "cgroup.events"
 
+_PREFIX = "jobd."
+"""How the groups of workers are called."""
+
+_TRIES = 3
+
 _PATIENCE = 5.0
 _PAUSE = 0.01
 """Seconds for all in a group to be gone once they were killed, and between two looks."""
@@ -129,23 +134,32 @@ class Own(Cgroup):
             self.end()
 
 
-def found(name: str) -> Own | None:
-    """
-    Make a group for this process below the one it is in, and move there. C{None} where that may not be.
-
-    @param name: of the new group; no other process may ever use it.
-    """
+def found() -> Own | None:
+    """Make a group for this process below the one it is in, and move there. C{None} where that may not be."""
     where = _own_path() if sys.platform == "linux" else ""
     if not where:
         return None
     origin = Cgroup(where)
-    new = origin.make(name)
-    if new is None:
-        return None
-    if not os.path.exists(os.path.join(new.path, _KILL)) or not new.take(os.getpid()):
+    _tidy(origin)
+    # As long as it is empty another worker that tidies up may remove it.
+    for _ in range(_TRIES):
+        new = origin.make(f"{_PREFIX}{os.getpid()}.{time.time_ns():x}")
+        if new is None:
+            break
+        if os.path.exists(os.path.join(new.path, _KILL)) and new.take(os.getpid()):
+            return Own(new, origin)
         new.remove()
-        return None
-    return Own(new, origin)
+    return None
+
+
+def _tidy(origin: Cgroup) -> None:
+    """Remove the groups of workers that were killed, with nobody to tidy up after them."""
+    with suppress(OSError):
+        for entry in os.scandir(origin.path):
+            if entry.name.startswith(_PREFIX):
+                group = Cgroup(entry.path)
+                if not group.populated:
+                    group.remove()
 
 
 def _own_path() -> str:
@@ -192,7 +206,7 @@ def _write(path: str, data: bytes) -> bool:
 @contextmanager
 def staying(wanted: bool) -> Iterator[Own | None]:
     """This process in a group of its own, if there may be one, while the block runs; then what is left is ended."""
-    own = found(f"jobd.{os.getpid()}.{time.time_ns():x}") if wanted else None
+    own = found() if wanted else None
     try:
         yield own
     finally:

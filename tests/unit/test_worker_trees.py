@@ -292,6 +292,14 @@ class WithGroups(Escapes, WorkerTestCase):
         self.worker.done()
         self.assertTrue(gone(pid))
 
+    def test_tidied_up(self) -> None:
+        """The group of a runner that was killed is removed when the next worker starts."""
+        group = self.group()
+        self.worker.process.kill()
+        self.worker.process.wait()
+        self.start_worker()
+        self.assertFalse(group is not None and group.exists())
+
     def test_killed_runner(self) -> None:
         """What a runner that was killed has left is found by its group, though it is in no tree and has no mark."""
         journal = self.folder / "command-1-1"
