@@ -58,7 +58,7 @@ from jobd.job import (
 )
 from jobd.places import UNIT, Places
 from jobd.snapshot import Kept, Snapshot
-from jobd.spec import Submission, parse_job, with_after
+from jobd.spec import Submission, parse_kept, with_after
 from jobd.subscriptions import Subscriptions
 
 WHOLE_DAEMON = "*"
@@ -173,7 +173,7 @@ class Scheduler:
         for name, counts in snapshot.groups.items():
             self.groups.restore(name, counts)
         aside = [job for kept in snapshot.jobs if (job := self._restore_job(kept, now)) is not None]
-        running = [job for job in self.jobs.values() if job.state is State.RUNNING]
+        running = [job for job in self.jobs.values() if job.state is RUNNING]
         out: list[Action] = [*map(self._start_of, running)]
         out += [_kill_of(job) for job in running if job.ending is not None]
         out += [Note(text) for text in snapshot.notes]
@@ -187,32 +187,33 @@ class Scheduler:
     def _restore_job(self, kept: Kept, now: Now) -> Job | None:
         """Returns a job whose record cannot be read. What waits for it must find it until all are restored."""
         try:
-            spec = parse_job(b"" if kept.unreadable else kept.spec).spec
-            after = resolve_after(spec.after, [])
-        except (JobdError, ValueError, IndexError):
+            spec = parse_kept(b"" if kept.unreadable else kept.spec)
+            after = resolve_after(spec.after, []) if spec.after else {}
+        except (ValueError, IndexError, RecursionError):
             job = Job(kept.id, State.WAITING, plan_of(JobSpec()), kept.spec, kept.submitted)
             job.attempt, job.started = kept.attempt, kept.started
             self.jobs[job.id] = job
             if kept.group is not None:
                 self.groups.join(job.id, kept.group)
             return job
-        job = Job(kept.id, kept.state, plan_of(spec), kept.spec, kept.submitted)
-        job.attempt, job.started, job.due = kept.attempt, kept.started, kept.due
-        job.ending, job.outcome = kept.ending, kept.outcome
-        if job.due is not None:
+        job = Job(kept.id, kept.state, plan_of(spec), kept.spec, kept.submitted, 0, kept.attempt, kept.started)
+        if kept.outcome is not None:
+            job.outcome = kept.outcome
+        if kept.due is not None:
             # A clock that was set back meanwhile makes nothing wait longer than it was to at first.
             pause = backoff_before(job.plan, job.attempt + 1) if job.attempt else spec.delay
-            job.due = min(job.due, now.wall + pause)
+            job.due = min(kept.due, now.wall + pause)
         self.jobs[job.id] = job
         if spec.group is not None:
             self.groups.join(job.id, spec.group)
-        if job.state is State.RUNNING:
+        if job.state is QUEUED:
+            self.places.add(job)
+        elif job.state is RUNNING:
+            job.ending = kept.ending
             self.places.hold_again(job)
             if job.plan.timeout is not None and job.ending is None:
                 left = (job.started or 0.0) + job.plan.timeout - now.wall
                 self._deadlines.set(job, now.steady + min(max(0.0, left), job.plan.timeout))
-        elif job.state is State.QUEUED:
-            self.places.add(job)
         else:
             # What is not there has ended as it was to: else this job would have been skipped.
             remaining = {other: policy for other, policy in after.items() if other in self.jobs}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import attrs
+import msgspec
 
 from jobd.job import State
 
 
-@attrs.define(slots=True)
-class Kept:
+class Kept(msgspec.Struct, gc=False):
     """
     A job that had not ended, as it was kept. The fields are those of L{jobd.job.Job}.
 

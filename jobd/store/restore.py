@@ -119,41 +119,70 @@ def _queues(database: sqlite3.Connection) -> Iterator[tuple[str, int | None, boo
             yield _text(name), limit, bool(paused)
 
 
+_MOMENT = "(typeof({0}) = 'real' AND {0} BETWEEN -1e300 AND 1e300)"
+"""A time is a finite number."""
+
+_WRONG = f"""
+CASE WHEN typeof(state) != 'integer' OR state NOT BETWEEN 1 AND 3 THEN 'state'
+    WHEN typeof(attempt) != 'integer' OR attempt < 0 THEN 'attempt'
+    WHEN NOT {_MOMENT.format("submitted")} THEN 'submitted'
+    WHEN started IS NOT NULL AND NOT {_MOMENT.format("started")} THEN 'started'
+    WHEN due IS NOT NULL AND NOT {_MOMENT.format("due")} THEN 'due'
+    WHEN ending IS NOT NULL AND (typeof(ending) != 'integer' OR ending NOT BETWEEN 4 AND 9) THEN 'ending'
+    WHEN cursor IS NOT NULL THEN 'cursor'
+    WHEN spec IS NULL THEN 'spec'
+    ELSE '' END
+"""
+"""Which column of a job that has not ended is none that was ever written: the file asks itself, a million in 0.2 s."""
+
+_PLAIN = f"""
+state IN (1, 2) AND attempt IS 0 AND started IS NULL AND due IS NULL AND ending IS NULL AND cursor IS NULL
+AND outcome IS NULL AND {_MOMENT.format("submitted")}
+"""
+"""A job of which there is nothing new since it was submitted, as of nearly all where there are very many."""
+
+_LIVE = f"""
+SELECT id, state, submitted, CAST(grp AS BLOB), CASE WHEN {_PLAIN} THEN CAST(spec AS BLOB) END FROM jobs
+WHERE NOT ({ENDED}) ORDER BY id
+"""
+"""Every column costs a tenth of a second for a million jobs."""
+
+_WHOLE = f"""
+SELECT state, attempt, submitted, started, due, ending, CAST(spec AS BLOB), CAST(outcome AS BLOB),
+CAST(grp AS BLOB), {_WRONG} FROM jobs WHERE id = ?
+"""
+
+_STATES = dict(enumerate(State, 1))
+
+
 def _jobs(database: sqlite3.Connection) -> Iterator[Kept]:
-    sql = (
-        "SELECT id, state, attempt, submitted, started, due, ending, cursor, CAST(spec AS BLOB), "
-        f"CAST(outcome AS BLOB), CAST(grp AS BLOB) FROM jobs WHERE NOT ({ENDED}) ORDER BY id"
-    )
-    for number, state, attempt, submitted, started, due, ending, cursor, spec, outcome, group in database.execute(sql):
-        found = {
-            "state": _live(state),
-            "attempt": isinstance(attempt, int) and attempt >= 0,
-            "submitted": _moment(submitted),
-            "started": started is None or _moment(started),
-            "due": due is None or _moment(due),
-            "ending": ending is None or (isinstance(ending, int) and State.SUCCEEDED <= ending <= State.SKIPPED),
-            "cursor": cursor is None,
-            "spec": spec is not None,
-        }
-        wrong = next((name for name, right in found.items() if not right), "")
-        yield Kept(
-            number,
-            State(state) if found["state"] else State.WAITING,
-            attempt if found["attempt"] else 0,
-            submitted if found["submitted"] else 0.0,
-            started if found["started"] else None,
-            due if found["due"] else None,
-            State(ending) if ending is not None and found["ending"] else None,
-            spec or b"",
-            outcome,
-            None if group is None else _text(group),
-            wrong,
-        )
+    states = _STATES
+    for number, state, submitted, group, spec in database.execute(_LIVE):
+        if spec is None:
+            yield _job(number, *database.execute(_WHOLE, (number,)).fetchone())
+        else:
+            name = None if group is None else _text(group)
+            yield Kept(number, states[state], 0, submitted, None, None, None, spec, None, name)
 
 
-def _live(state: Any) -> bool:
-    return isinstance(state, int) and State.WAITING <= state <= State.RUNNING
-
-
-def _moment(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+def _job(
+    number: int,
+    state: Any,
+    attempt: Any,
+    submitted: Any,
+    started: Any,
+    due: Any,
+    ending: Any,
+    spec: bytes | None,
+    outcome: bytes | None,
+    group: bytes | None,
+    wrong: str,
+) -> Kept:
+    """A row of C{_WHOLE}. If the record cannot be read, what little can be said of its job."""
+    name = None if group is None else _text(group)
+    if wrong or spec is None:
+        tries = attempt if isinstance(attempt, int) and attempt >= 0 else 0
+        began = started if isinstance(started, float) and math.isfinite(started) else None
+        return Kept(number, State.WAITING, tries, 0.0, began, None, None, spec or b"", None, name, wrong)
+    end = None if ending is None else _STATES[ending]
+    return Kept(number, _STATES[state], attempt, submitted, started, due, end, spec, outcome, name)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 from msgspec import UNSET
 
 from jobd import spec, wire
@@ -40,7 +41,7 @@ def contents(snapshot: Snapshot, reader: Reader) -> Contents:
         "next_id": snapshot.next_id,
         "cursor": snapshot.cursor,
         "floor": reader.floor(),
-        "jobs": [attrs.astuple(kept)[:9] for kept in snapshot.jobs],
+        "jobs": [msgspec.structs.astuple(kept)[:9] for kept in snapshot.jobs],
         "ended": sorted((number, int(state)) for number, state in snapshot.ended),
         "keys": sorted(snapshot.keys),
         "queues": sorted(snapshot.queues),

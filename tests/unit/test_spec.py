@@ -15,8 +15,19 @@ from twisted.trial.unittest import TestCase
 
 from jobd import spec, wire
 from jobd.errors import BadField, BadJson, BadValue, JobdError
-from jobd.job import JobSpec, StdinFile
-from jobd.spec import DEEPEST, FIELDS, RULES, digest, parse_call, parse_job, parse_run, parse_sh, parse_submission
+from jobd.job import JobSpec, StdinFile, plan_of
+from jobd.spec import (
+    DEEPEST,
+    FIELDS,
+    RULES,
+    digest,
+    parse_call,
+    parse_job,
+    parse_kept,
+    parse_run,
+    parse_sh,
+    parse_submission,
+)
 
 from .simulation import bounded
 
@@ -354,6 +365,26 @@ class SubmissionTests(Cases):
             self.assertLess(len(wire.error(b"", problem)), 1000)
         else:
             self.assertEqual(found, parse_job(found.json))
+            again = parse_kept(found.json)
+            self.assertEqual(msgspec.structs.asdict(found.spec), msgspec.structs.asdict(again))
+            self.assertEqual(plan_of(found.spec), plan_of(again))
+
+    def test_kept(self) -> None:
+        """What the disk has made something else of is refused when it is read again."""
+        for json in (
+            b"",
+            b"{",
+            b"[1]",
+            b"{}",
+            b'{"argv": 5}',
+            b'{"brgv": ["a"]}',
+            b'{"argv": ["a"], "shell": "b"}',
+            b'{"argv": ["\xff"]}',
+            b'{"argv": ["a"], "cpus": -1}',
+            b'{"call": "m:f", "args": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+        ):
+            with self.assertRaises((ValueError, RecursionError)):
+                parse_kept(json)
 
 
 class ShortTests(TestCase):
