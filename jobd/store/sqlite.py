@@ -21,7 +21,7 @@ from typing import TypeVar
 
 import attrs
 
-from jobd.actions import Insert, KeepGroupEvent, Kept, Update
+from jobd.actions import Kept
 from jobd.errors import Full, StoreError
 from jobd.snapshot import Snapshot
 from jobd.store import Pruned, Reader, schema
@@ -198,9 +198,7 @@ class SqliteStore:
     # Writing.
 
     def commit(self, batch: Iterable[Kept], done: Callable[[Exception | None], None]) -> None:
-        changes = list(batch)
-        statements = prepare_batch(changes)
-        highest = highest_of(changes)
+        statements, *highest = prepare_batch(batch)
 
         def write(database: sqlite3.Connection) -> None:
             problem = self._write(database, lambda: write_batch(database, statements))
@@ -267,19 +265,6 @@ def _serve(work: SimpleQueue[Task | None], database: sqlite3.Connection) -> None
             task(database)
     finally:
         database.close()
-
-
-def highest_of(changes: list[Kept]) -> tuple[int, int]:
-    """The next id and the newest cursor once these are kept; 0 where they have none."""
-    next_id = cursor = 0
-    for change in changes:
-        if isinstance(change, Insert):
-            next_id = max(next_id, change.job.id + 1)
-        if isinstance(change, (Insert, Update)):
-            cursor = max(cursor, change.job.cursor)
-        elif isinstance(change, KeepGroupEvent):
-            cursor = max(cursor, change.cursor)
-    return next_id, cursor
 
 
 def prune(database: sqlite3.Connection, keep: int, before: float) -> list[Pruned]:

@@ -84,7 +84,7 @@ class SqlDisk:
         return read_snapshot(self._database)
 
     def prepare(self, batch: Iterable[Kept]) -> Any:
-        return prepare_batch(batch)
+        return prepare_batch(batch).statements
 
     def write(self, prepared: Any) -> None:
         if prepared:

@@ -604,7 +604,7 @@ class SyncedSqliteStoreTests(SqliteClaims, SynchronousTestCase):
 
     def test_one_statement_a_batch(self) -> None:
         """A batch of jobs is one statement, which is a transaction of its own."""
-        statements = batches.prepare_batch([new_job(number) for number in range(1, 129)])
+        statements = batches.prepare_batch([new_job(number) for number in range(1, 129)]).statements
         self.assertEqual(1, len(statements))
         traced: list[str] = []
         with self.database() as database:
