@@ -396,8 +396,7 @@ class ProcessPool:
         lost = starts[:begun] if worker.ready else []
         for start in starts[len(lost) :]:
             self._report(Returned(start.job_id, start.attempt))
-        outcome = self._lost_outcome(worker)
-        self._inheritance.sweep({worker.name}, [(start, dict(outcome)) for start in lost])
+        self._inheritance.sweep({worker.name}, [(start, worker.lost_outcome()) for start in lost])
         if self._stopping:
             # Whoever heard of the loss has closed the pool.
             self._check_stopped()
@@ -413,17 +412,6 @@ class ProcessPool:
             self._spawn(lane)
         else:
             self._spawn_later(lane)
-
-    def _lost_outcome(self, worker: SpawnedWorker) -> dict[str, Any]:
-        outcome: dict[str, Any] = {"error": f"its worker {worker.status or 'ended'}"}
-        if worker.lane is Lane.CPU:
-            # The process that ended was the call's own, so how it ended is how the call ended.
-            outcome["exit_code"] = worker.exit_code
-            outcome["wall"] = round(self._clock.seconds() - worker.begun, 6)
-            outcome.update(worker.used)
-        if worker.signal:
-            outcome["signal"] = worker.signal
-        return outcome
 
     # What it is told of workers that an earlier daemon has started, and of the dead.
 

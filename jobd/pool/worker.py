@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.error import ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
@@ -221,6 +221,18 @@ class SpawnedWorker(Worker, ProcessProtocol):
                 self.transport.signalProcess("KILL")
         except OSError as problem:
             self.log.info("worker {pid} could not be killed: {problem}", pid=self.pid, problem=problem)
+
+    def lost_outcome(self) -> dict[str, Any]:
+        """Of the attempt that it took with it."""
+        outcome: dict[str, Any] = {"error": f"its worker {self.status or 'ended'}"}
+        if self.lane is Lane.CPU:
+            # The process that ended was the call's own, so how it ended is how the call ended.
+            outcome["exit_code"] = self.exit_code
+            outcome["wall"] = round(self._clock.seconds() - self.begun, 6)
+            outcome.update(self.used)
+        if self.signal:
+            outcome["signal"] = self.signal
+        return outcome
 
     def connectionMade(self) -> None:
         self.pid = self.transport.pid or 0
