@@ -157,8 +157,6 @@ class Daemon:
         self._perform_one: dict[type, Callable[[Any], None]] = {
             actions.Reply: self._reply,
             actions.Refuse: self._refuse,
-            actions.Start: self._start,
-            actions.Kill: self._kill,
             actions.Announce: self._announce,
             actions.Recall: self._recall,
             actions.RecallGroup: self._recall_group,
@@ -174,6 +172,7 @@ class Daemon:
         @raise StoreError: the store cannot be read.
         """
         self.pool = pool
+        self._perform_one.update({actions.Start: pool.start, actions.Kill: pool.kill})
         snapshot = self.store.open()
         found = self.scheduler.restore(snapshot, self.now())
         self.instance = snapshot.instance
@@ -202,6 +201,20 @@ class Daemon:
         if not self._turning:
             self._turning = True
             self._turn(self._end_turn)
+
+    def at_once(self, happen: Callable[[Any], object], what: Any) -> None:
+        """
+        Let happen what was read in one piece, and end the turn with it: another round of the reactor would cost more than
+        to keep what others say in it apart. While a batch is being kept all of it gathers anyway.
+        """
+        if self._turning:
+            happen(what)
+            return
+        self._turning = True
+        try:
+            happen(what)
+        finally:
+            self._end_turn()
 
     def next_turn(self) -> Deferred[None]:
         """Fires in the reactor's next turn, when all others had theirs: for whoever has much to do."""
@@ -343,13 +356,6 @@ class Daemon:
 
     # Out.
 
-    def say(self, conn: int, line: bytes) -> None:
-        """A finish event for a connection, if it is still there."""
-        listener = self.listeners.get(conn)
-        if listener is not None:
-            listener.announce(line)
-            self._dirty.add(listener)
-
     def touch(self, listener: Listener) -> None:
         """It has something to let go when the turn is over."""
         self._dirty.add(listener)
@@ -366,19 +372,17 @@ class Daemon:
             listener.answer(wire.error(action.tag, action.error))
             self._dirty.add(listener)
 
-    def _start(self, action: actions.Start) -> None:
-        self.pool.start(action)
-
-    def _kill(self, action: actions.Kill) -> None:
-        self.pool.kill(action)
-
     def _announce(self, action: actions.Announce) -> None:
         self.announced = action.cursor
         line = event_line(action.cursor, action.job_id, action.state, action.outcome)
         for conn in action.conns:
-            self.say(conn, line)
-        for watcher in list(self.watchers):
-            watcher.announced(action.cursor, action.job_id, line)
+            listener = self.listeners.get(conn)
+            if listener is not None:
+                listener.announce(line)
+                self._dirty.add(listener)
+        if self.watchers:
+            for watcher in list(self.watchers):
+                watcher.announced(action.cursor, action.job_id, line)
         if self.progress:
             self.progress.pop(action.job_id, None)
         self._ended_since += 1

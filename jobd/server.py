@@ -215,6 +215,9 @@ class Session(Protocol):
     # In.
 
     def dataReceived(self, data: bytes) -> None:
+        self.daemon.at_once(self._received, data)
+
+    def _received(self, data: bytes) -> None:
         start = 0
         while self.peer.identity is None and start < len(data) and not self._deaf:
             # An auth gives the lines behind it another limit, though they came with it.
@@ -338,10 +341,9 @@ class Session(Protocol):
     # Out: what the daemon calls.
 
     def send(self, line: bytes) -> None:
-        if self._cut:
-            return
-        self._out.append(line)
-        self._out_size += len(line)
+        if not self._cut:
+            self._out.append(line)
+            self._out_size += len(line)
 
     def announce(self, line: bytes) -> None:
         if self.feed is None:
