@@ -129,7 +129,7 @@ def blocking(load: Load, told: Told) -> None:
 
 
 def executor(load: Load, told: Told) -> None:
-    engine.PATIENCE = load.patience
+    vars(engine)["PATIENCE"] = load.patience
     fields: dict[str, Any] = {"liveness": load.liveness, "group": load.tag, "cwd": ROOT}
     with opened(lambda: jobd.Executor(load.url, token=load.token or None, **fields), load.patience) as pool:
         futures = [pool.submit(mark, load.witness, number) for number in range(load.jobs)]

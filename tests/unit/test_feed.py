@@ -151,7 +151,7 @@ class Feeds(SynchronousTestCase):
         self.assertEqual([1, 2, 3, 4, 5, 6, 7], cursors(client.take()))
 
     def test_forgotten_meanwhile(self) -> None:
-        """If events are forgotten before a slow client got them it is closed, not given the rest as if that were all."""
+        """If events are forgotten before a slow client got them it is closed, not given the rest as if it were all."""
         self.patch(pages, "FIRST", 2)
         self.patch(pages, "MOST", 2)
         self.submit(8)
