@@ -37,7 +37,8 @@ class Snapshot:
     @ivar instance: names what was kept: another one knows other jobs by the same ids.
     @ivar next_id: above every id ever given out.
     @ivar cursor: of the newest event ever kept.
-    @ivar jobs: those that had not ended, by growing id.
+    @ivar jobs: those that had not ended, by growing id. They, and those that had, may be read only as they are gone
+        through: do so before the first batch.
     @ivar ended: id and final state of those that had.
     @ivar keys: each key with its job's id and fingerprint.
     @ivar queues: name, limit, paused.

@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
+from jobd.errors import StoreError
 from jobd.job import WORDS, State
 from jobd.snapshot import Kept, Snapshot
 from jobd.store import schema
+
+T = TypeVar("T")
 
 OF_RECORD = re.compile(r"(TEXT|NUMERIC|NULL|non-\w+) value in ")
 """What the check says of one record's column."""
@@ -86,6 +89,23 @@ def instance_of(database: sqlite3.Connection) -> str:
     return "" if row is None else f"{row[0]:016x}"
 
 
+class Rows(Iterable[T]):
+    """
+    Read each time they are gone through, and not kept: of the millions there may be, each becomes something else at
+    once. That is to be done before anything is given to the store.
+    """
+
+    def __init__(self, read: Callable[[sqlite3.Connection], Iterator[T]], database: sqlite3.Connection) -> None:
+        self._read = read
+        self._database = database
+
+    def __iter__(self) -> Iterator[T]:
+        try:
+            yield from self._read(self._database)
+        except sqlite3.Error as problem:
+            raise StoreError(f"the job store cannot be read: {problem}") from problem
+
+
 def read_snapshot(database: sqlite3.Connection) -> Snapshot:
     """
     All that is to be known again.
@@ -101,12 +121,16 @@ def read_snapshot(database: sqlite3.Connection) -> Snapshot:
         instance=instance_of(database),
         next_id=next_id,
         cursor=cursor,
-        jobs=list(_jobs(database)),
-        ended=database.execute(f"SELECT id, state FROM jobs WHERE {ENDED} ORDER BY id").fetchall(),
+        jobs=Rows(_jobs, database),
+        ended=Rows(_ended, database),
         keys=[(_text(key), number, fingerprint) for key, number, fingerprint in keys],
         queues=list(_queues(database)),
         groups=groups,
     )
+
+
+def _ended(database: sqlite3.Connection) -> Iterator[tuple[int, int]]:
+    return database.execute(f"SELECT id, state FROM jobs WHERE {ENDED} ORDER BY id")
 
 
 def _text(found: bytes) -> str:
