@@ -1,4 +1,7 @@
-"""Hundreds of commands at once cost no thread and no process of ours each, and no time while nothing happens."""
+"""
+Hundreds of commands at once cost no thread and no process of ours each, and no time while nothing happens. Tens of
+thousands in the queue are all there after a crash.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from tests.daemon import Daemon
 from tests.functional.conversation import Fifo, Talk
 
 COUNT = 500
+
+QUEUED = 20_000
 
 WINDOW = 10.0
 """Seconds over which idleness is measured."""
@@ -106,3 +111,39 @@ class Sleepers(SynchronousTestCase):
             gate.release()
         self.assertEqual({"succeeded"}, {event.state for event in self.talk.events(COUNT + 10)})
         self.assertEqual(pids, self.ours())
+
+
+class Queued(SynchronousTestCase):
+    """Very many jobs in the queue."""
+
+    def test_after_a_crash(self) -> None:
+        """
+        A daemon that was killed with very many jobs in its queue begins anew with all of them, each in its place; the
+        last can be asked about, one in the middle cancelled; then each of the others runs once.
+        """
+        folder = tempfile.TemporaryDirectory(prefix="jobd-test-")
+        self.addCleanup(folder.cleanup)
+        state = Path(folder.name).resolve() / "state"
+        state.mkdir(mode=0o700)
+        daemon = Daemon(state, "--workers", "2")
+        self.addCleanup(daemon.stop)
+        daemon.start()
+        with Talk.unix(daemon) as talk:
+            talk.ok("pause")
+            for first in range(0, QUEUED, 1000):
+                numbers = range(first, first + 1000)
+                jobs = [{"call": "math:sqrt", "args": [number], "notify": False} for number in numbers]
+                talk.ok("submit " + json.dumps(jobs))
+        daemon.crash()
+        daemon.start()
+        with Talk.unix(daemon) as talk:
+            self.assertEqual(QUEUED, talk.json("queue default")["queued"])
+            self.assertIn(f"job {QUEUED} is queued", talk.ok(f"why {QUEUED}"))
+            self.assertEqual("1", talk.ok(f"cancel {QUEUED // 2}"))
+            talk.ok('watch {"since": 0}')
+            talk.ok("resume")
+            events = talk.events(QUEUED)
+        self.assertEqual(list(range(1, QUEUED + 1)), sorted(event.job_id for event in events))
+        others = [event for event in events if event.job_id != QUEUED // 2]
+        self.assertEqual({("succeeded", 1)}, {(event.state, event.json["attempt"]) for event in others})
+        self.assertEqual([event.job_id - 1 for event in others], [round(event.json["result"] ** 2) for event in others])

@@ -12,6 +12,7 @@ jobs cheaper, lower it.
 from __future__ import annotations
 
 import gc
+import sqlite3
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -26,6 +27,8 @@ import jobd
 from jobd import events
 from jobd.job import State
 from jobd.scheduler import Scheduler
+from jobd.store import schema
+from jobd.store.restore import read_snapshot
 from jobd.testing import FakePool, MemoryClient, MemoryDaemon
 from tests.unit.simulation import START, call, submissions
 
@@ -40,6 +43,9 @@ BATCHED = (236.0, 50.6)
 
 ACCEPTED = (75.6, 11.4)
 """Of a job in such a list until it is queued."""
+
+RESTORED = (39.1, 8.0)
+"""Of a queued call when a daemon begins anew, from the database to its place in the queue."""
 
 KEPT = 340.0
 """Bytes that the scheduler keeps of a call that is queued."""
@@ -126,6 +132,19 @@ class CostTests(TestCase):
         """So does the part of it until it is queued."""
         client = self.connected(ends=False)
         self.check(ACCEPTED, counted(partial(batched, client, 500)).over(500))
+
+    def test_restored(self) -> None:
+        """So does a queued job that is taken up again."""
+        database = sqlite3.connect(":memory:", isolation_level=None)
+        self.addCleanup(database.close)
+        database.executescript(schema.CREATE)
+        sql = "INSERT INTO jobs (state, attempt, submitted, spec, queue) VALUES (2, 0, ?, ?, 'default')"
+        spec = '{"call": "m:f", "args": [%d], "notify": false}'
+        database.executemany(sql, [(START + number, spec % number) for number in range(1000)])
+        scheduler = Scheduler(1)
+        cost = counted(lambda: scheduler.restore(read_snapshot(database), events.Now(0.0, START))).over(1000)
+        self.assertEqual(1000, scheduler.places.queue("default").queued)
+        self.check(RESTORED, cost)
 
     def test_over_budget(self) -> None:
         """What costs a little more than a tenth above its budget fails, whichever of the two it is."""
