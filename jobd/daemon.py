@@ -204,8 +204,8 @@ class Daemon:
 
     def at_once(self, happen: Callable[[Any], object], what: Any) -> None:
         """
-        Let happen what was read in one piece, and end the turn with it: another round of the reactor costs more than
-        to keep what others say in it apart. While a batch is being kept all of it gathers anyway.
+        Let happen what was read in one piece, and end the turn with it: another round of the reactor costs more
+        than to keep apart what others say in it. While a batch is being kept all of it gathers anyway.
         """
         if self._turning:
             happen(what)

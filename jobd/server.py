@@ -28,7 +28,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from jobd import actions, events, wire
+from jobd import actions, events, prompt, wire
 from jobd.alarm import Clock, Timer
 from jobd.daemon import LOG_FULL, Daemon
 from jobd.errors import Busy, Internal, JobdError, NotAuthenticated, Slow
@@ -366,7 +366,7 @@ class Session(Protocol):
     def _write(self) -> None:
         data = b"".join(self._out)
         self._out, self._out_size = [], 0
-        self.transport.write(data)
+        prompt.write(self.transport, data)
 
     def _cut_off(self) -> None:
         problem = Slow("this client does not read fast enough; connect again and resume with 'watch'")

@@ -136,6 +136,7 @@ class JobdService(Service):
             self._environment(tls is not None),
             str(settings.journals_dir or ""),
             settings.output_limit,
+            self._daemon.at_once,
         )
         self._daemon.forgotten = lambda gone: self._reactor.callInThread(outputs.remove, gone)
         self._daemon.open(self._pool)

@@ -47,6 +47,10 @@ STOP = 30.0
 """Seconds for the workers to end everything when the daemon stops; then they are killed."""
 
 
+def _simply(happen: Callable[[bytes], object], data: bytes) -> None:
+    happen(data)
+
+
 class ProcessPool:
     """
     @param cpus: places for work that needs a processor, and the number of call workers.
@@ -55,6 +59,7 @@ class ProcessPool:
     @param journals: the folder by which workers are found again that have outlived their daemon; none: all that runs
         ends with the daemon.
     @param limit: how many bytes of each output stream of an attempt are kept; 0: all.
+    @param at_once: calls a function with what was read in one piece: L{jobd.daemon.Daemon.at_once}.
     """
 
     log = Logger()
@@ -68,7 +73,9 @@ class ProcessPool:
         environment: Mapping[str, str],
         journals: str = "",
         limit: int = 0,
+        at_once: Callable[[Callable[[bytes], object], bytes], None] = _simply,
     ) -> None:
+        self.at_once = at_once
         self._reactor = reactor
         self._clock = clock
         self._cpus = cpus

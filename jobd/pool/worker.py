@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.error import ProcessTerminated
@@ -12,6 +13,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from jobd import prompt
 from jobd.actions import Start
 from jobd.alarm import Clock, Timer
 from jobd.job import BY_WORD, Lane, State
@@ -31,6 +33,9 @@ Attempt = tuple[int, int]
 
 class Owner(Protocol):
     """The pool, as its workers see it."""
+
+    def at_once(self, happen: Callable[[bytes], object], data: bytes) -> None:
+        """Let happen what the worker has said in one piece."""
 
     def ended(self, worker: Worker, start: Start, state: State, wall: float, outcome: bytes) -> None:
         """An attempt it was given has ended."""
@@ -135,6 +140,9 @@ class Worker:
     # From the worker.
 
     def received(self, data: bytes) -> None:
+        self._owner.at_once(self._received, data)
+
+    def _received(self, data: bytes) -> None:
         lines = data.split(b"\n")
         if self._tail:
             lines[0] = self._tail + lines[0]
@@ -205,7 +213,8 @@ class SpawnedWorker(Worker, ProcessProtocol):
         self._drain: Timer | None = None
 
     def _write(self, data: bytes) -> None:
-        self.transport.write(data)
+        pipe = getattr(self.transport, "pipes", {}).get(0)
+        prompt.write(pipe or self.transport, data)
 
     def let_go(self) -> None:
         self.transport.closeStdin()

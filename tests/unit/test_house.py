@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("scheduler",),
     ("why",),
     ("store",),
-    ("worker", "alarm"),
+    ("worker", "alarm", "prompt"),
     ("pool", "outputs", "pages"),
     ("daemon",),
     ("feed", "follow"),
