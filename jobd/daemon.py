@@ -193,7 +193,9 @@ class Daemon:
 
     def handle(self, event: Event) -> None:
         """Something has happened."""
-        self.gather(self.scheduler.handle(event, self._now or self.now()))
+        self._gathered += self.scheduler.handle(event, self._now or self.now())
+        if not self._turning:
+            self.gather(())
 
     def gather(self, found: Sequence[Action | Perform]) -> None:
         """These are to be done, after all that was gathered before."""

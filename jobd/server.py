@@ -237,11 +237,12 @@ class Session(Protocol):
             # A request that was handled at once comes back here: the loop below goes on by itself.
             return
         self._working = True
+        requests = self._requests
         try:
             for _ in range(IN_A_ROW):
-                if not self._requests or self._busy or self.gone or self._congested:
+                if not requests or self._busy or self.gone or self._congested:
                     break
-                self._take(self._requests.popleft())
+                self._take(requests.popleft())
             else:
                 self._rest()
         finally:

@@ -32,6 +32,8 @@ class Depth:
         self._usual = wall if wall > AHEAD else 0.7 * self._usual + 0.3 * wall
         fits = AHEAD / (self._usual + self._overhead)
         value = self.value
+        if value <= fits and (value == self._most or fits <= 3 * value):
+            return False
         while value > 1 and fits < value:
             value //= 2
         # Up only with room to spare, so that it does not swing.

@@ -15,7 +15,7 @@ from jobd import wire
 from jobd.actions import Kill, Start
 from jobd.alarm import Clock, Timer
 from jobd.events import Capacity, Finished, Long, Returned, Stuck
-from jobd.job import Lane, State
+from jobd.job import COMMAND, CPU, SUCCEEDED, Lane, State
 from jobd.pool import Report
 from jobd.pool.adopted import AdoptedWorker
 from jobd.pool.depth import CALL, MOST_CALLS, Depth
@@ -158,7 +158,7 @@ class ProcessPool:
     # What is asked of it.
 
     def start(self, start: Start) -> None:
-        if start.lane is not Lane.COMMAND or self._gate.enter(start):
+        if start.lane is not COMMAND or self._gate.enter(start):
             self._give(start)
         elif self._patience is None:
             self._wait_at_gate()
@@ -311,18 +311,19 @@ class ProcessPool:
         attempt = (start.job_id, start.attempt)
         if self._leaving:
             return
-        if self._stopping and state is not State.SUCCEEDED:
+        if self._stopping and state is not SUCCEEDED:
             self._report(Returned(*attempt))
             return
         if not worker.inflight and not isinstance(worker, AdoptedWorker):
             worker.slow = worker.closing = False
-        self._stuck.discard(attempt)
-        self._report(Finished(*attempt, state, outcome))
+        if self._stuck:
+            self._stuck.discard(attempt)
+        self._report(Finished(start.job_id, start.attempt, state, outcome))
         self._shortages[worker.lane].worked()
-        if worker.lane is Lane.CPU:
+        if worker.lane is CPU:
             changed = self._depth.ended(wall)
         else:
-            changed = worker.lane is Lane.COMMAND and self._gate.depth.ended(wall)
+            changed = worker.lane is COMMAND and self._gate.depth.ended(wall)
             self._pass_gate(worker, attempt)
         if changed:
             self._report_capacity()

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from jobd import prompt
 from jobd.actions import Start
 from jobd.alarm import Clock, Timer
-from jobd.job import BY_WORD, Lane, State
+from jobd.job import FINAL, Lane, State
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProcessTransport
@@ -26,6 +26,8 @@ DRAIN = 1.0
 
 LONGEST = 16 << 20
 """Bytes of a line: several times what the longest outcome has."""
+
+_ENDS = {state.word.encode(): state for state in FINAL}
 
 Attempt = tuple[int, int]
 """A job's id and the number of its attempt."""
@@ -97,7 +99,9 @@ class Worker:
     @property
     def load(self) -> int:
         """The less, the sooner it can begin something more."""
-        return len(self.inflight) + (1_000_000 if self.slow else 0) + (2_000_000 if self.closing else 0)
+        if self.slow or self.closing:
+            return len(self.inflight) + 1_000_000 * self.slow + 2_000_000 * self.closing
+        return len(self.inflight)
 
     # To the worker.
 
@@ -161,9 +165,7 @@ class Worker:
         kind = line[:2]
         if kind == b"D ":
             _, job_id, attempt, word, wall, outcome = line.split(b" ", 5)
-            state, seconds = BY_WORD[word.decode()], float(wall)
-            if not state.final:
-                raise ValueError(word)
+            state, seconds = _ENDS[word], float(wall)
             start = self.claim((int(job_id), int(attempt)))
             self.reports += 1
             self._owner.reported(self)
