@@ -333,12 +333,14 @@ class Daemon:
                 perform.get(type(action), _call)(action)
             except Exception:
                 self.log.failure("could not do {action}", action=action)
-        if heard is not None:
-            self.pool.kept(heard)
+        # Those that work first, then those that wait, then what is for nobody's eyes.
         self.pool.flush()
         dirty, self._dirty = self._dirty, set()
         for listener in dirty:
             listener.flush()
+        if heard is not None:
+            self.pool.kept(heard)
+            self.pool.flush()
         self._set_alarm()
 
     def _set_alarm(self) -> None:
