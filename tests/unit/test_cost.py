@@ -35,19 +35,19 @@ from tests.unit.simulation import START, call, submissions
 LEEWAY = 1.1
 """How many times its budget a cost may be."""
 
-ALONE = (328.0, 75.5)
+ALONE = (291.0, 51.5)
 """Lines and calls for a job from the bytes of its request to the bytes of its finish event, a request for each."""
 
-BATCHED = (236.0, 50.6)
+BATCHED = (200.0, 29.3)
 """The same of a job in a list of a hundred, of whose end nobody is told."""
 
-ACCEPTED = (75.6, 11.4)
+ACCEPTED = (78.1, 8.5)
 """Of a job in such a list until it is queued."""
 
 RESTORED = (39.1, 8.0)
 """Of a queued call when a daemon begins anew, from the database to its place in the queue."""
 
-KEPT = 340.0
+KEPT = 314.0
 """Bytes that the scheduler keeps of a call that is queued."""
 
 _ROOT = str(Path(jobd.__file__).parent)
