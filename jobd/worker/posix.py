@@ -12,12 +12,13 @@ is then ended too, and only when all is gone is the finish reported. No pipe is
 ever waited for. What does not even go when it is killed, as it hangs in the kernel, is
 told to be stuck, and reported when it has gone after all.
 
-Short commands need no looking after. What has run for a while is looked at twice a second: it gets a control group, and
+Short commands need no looking after. What has run for a while is looked at now and then: it gets a control group, and
 its output is cut where it is too long.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -58,6 +59,9 @@ _STARTS = 4
 _LOOK = 0.5
 """Seconds from one look at what runs to the next. What is younger is not looked at."""
 
+_LONGEST_PAUSE = 8.0
+"""The same for the output of a command that has long written nothing."""
+
 _LEFT_GRACE = 1.0
 """Seconds between TERM and KILL for what a command has left running."""
 
@@ -96,7 +100,7 @@ class Runner:
         self._commands = self._family.commands
         self._ending: set[Command] = set()
         self._timers = Timers()
-        self._looking = False
+        self._next_look = math.inf
         self._stopping = False
         self._listener = -1
         self._null = os.open(os.devnull, os.O_RDWR)
@@ -214,10 +218,8 @@ class Runner:
             self._link.send(no_room(job, attempt, problem))
         else:
             launch.started()
-            self._family.began(Command(job, attempt, launch.own, pid, started))
-            if not self._looking:
-                self._looking = True
-                self._timers.later(_LOOK, self._look_after)
+            self._family.began(Command(job, attempt, launch.own, pid, started, started + _LOOK))
+            self._look_by(started + _LOOK)
 
     def _spawn(self, launch: Launch) -> int:
         try:
@@ -252,17 +254,38 @@ class Runner:
     # Looking after.
 
     def _look_after(self) -> None:
-        """Twice a second, while anything runs that long."""
-        self._looking = bool(self._commands)
-        if not self._looking:
+        """The moment has come for some of those that run."""
+        now = time.monotonic()
+        if now < self._next_look:
             return
-        self._timers.later(_LOOK, self._look_after)
-        before = time.monotonic() - _LOOK
-        old = [command for command in self._commands.values() if command.started <= before]
-        self._family.look_after(old)
-        for command in old:
+        due = [command for command in self._commands.values() if command.next_look <= now]
+        self._family.look_after(due)
+        for command in due:
+            self._look_at_output(command, now)
+        self._next_look = math.inf
+        if self._commands:
+            # Not each at its own moment: those of the next while together.
+            soonest = min(command.next_look for command in self._commands.values())
+            self._look_by(max(soonest, now + _LOOK))
+
+    def _look_by(self, when: float) -> None:
+        if when < self._next_look:
+            self._next_look = when
+            self._timers.later(when - time.monotonic(), self._look_after)
+
+    def _look_at_output(self, command: Command, now: float) -> None:
+        """Cut off what is too much. A command that writes nothing is looked at more and more seldom."""
+        spool = self._settings.spool
+        if not spool.limit:
+            command.next_look = math.inf
+            return
+        size = sum(map(spool.size, command.own))
+        command.pause = min(4 * command.pause, _LONGEST_PAUSE) if size == command.written else _LOOK
+        command.next_look = now + command.pause
+        command.written = size
+        if size > spool.limit:
             for file in command.own:
-                command.cut = self._settings.spool.cut(file) or command.cut
+                command.cut = spool.cut(file) or command.cut
 
     # Ending.
 

@@ -26,14 +26,18 @@ class Command:
     @ivar killed: the monotonic time of the first KILL.
     @ivar stuck: something of it did not go away after KILL, and that has been told.
     @ivar cut: its output was more than is kept.
+    @ivar written: how much of it there was when it was last looked at; C{pause} seconds later, at C{next_look}, it is
+        looked at again.
     """
 
     __slots__ = (
-        "attempt", "cancelled", "cut", "enclosed", "ended", "group", "job", "killed", "left", "main", "orphans", "own",
-        "pid", "returncode", "started", "stuck", "used",
+        "attempt", "cancelled", "cut", "enclosed", "ended", "group", "job", "killed", "left", "main", "next_look",
+        "orphans", "own", "pause", "pid", "returncode", "started", "stuck", "used", "written",
     )  # fmt: skip
 
-    def __init__(self, job: bytes, attempt: bytes, own: list[OwnFile], pid: int, started: float) -> None:
+    def __init__(
+        self, job: bytes, attempt: bytes, own: list[OwnFile], pid: int, started: float, next_look: float = 0.0
+    ) -> None:
         self.job = job
         self.attempt = attempt
         self.own = own
@@ -47,6 +51,9 @@ class Command:
         self.killed: float | None = None
         self.stuck = False
         self.cut = False
+        self.written = 0
+        self.pause = 0.125
+        self.next_look = next_look
         self.left = 0
         self.ended = 0.0
         self.returncode = 0

@@ -49,7 +49,7 @@ class Spool:
     def __init__(self, folder: str, keep: int = KEEP, limit: int = 0) -> None:
         self._folder = folder
         self._keep = keep
-        self._limit = limit
+        self.limit = limit
         self._open = 0
         self._spare: list[OwnFile] = []
 
@@ -77,11 +77,18 @@ class Spool:
             file.close()
             self._open -= 1
 
+    def size(self, file: OwnFile) -> int:
+        """How many bytes there are by now."""
+        try:
+            return os.stat(file.path if file.descriptor == -1 else file.descriptor).st_size
+        except OSError:
+            return 0
+
     def cut(self, file: OwnFile) -> bool:
         """Take off what is over the limit; whoever writes to it goes on behind what is left. Whether there was any."""
-        if self._limit:
+        if self.limit:
             with suppress(OSError):
-                return shorten(file.path if file.descriptor == -1 else file.descriptor, self._limit)
+                return shorten(file.path if file.descriptor == -1 else file.descriptor, self.limit)
         return False
 
     def ended(self, file: OwnFile, reuse: bool) -> bool:
@@ -98,7 +105,7 @@ class Spool:
         if reuse and self._open <= self._keep and not size:
             self._spare.append(file)
             return False
-        cut = size > self._limit > 0 and self.cut(file)
+        cut = size > self.limit > 0 and self.cut(file)
         file.close()
         self._open -= 1
         if not size:
