@@ -217,6 +217,12 @@ class Machine(RuleBasedStateMachine):
     def advance(self, seconds: float) -> None:
         self.daemon.advance(seconds)
 
+    @rule()
+    def until_the_next_deadline(self) -> None:
+        due = self.daemon.scheduler.next_deadline()
+        if due is not None:
+            self.daemon.advance(max(0.0, due - self.daemon.steady))
+
     # Turns and crashes.
 
     @rule()
