@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
@@ -28,6 +30,9 @@ class Heard:
 
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
+
+    def at_once(self, happen: Callable[[bytes], object], data: bytes) -> None:
+        happen(data)
 
     def ended(self, worker: Worker, start: Start, state: State, wall: float, outcome: bytes) -> None:
         self.told.append(("ended", start.job_id, state.word, outcome))
