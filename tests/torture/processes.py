@@ -118,11 +118,15 @@ def kill_all(mark: str) -> None:
 
 
 def _runs(process: Process) -> bool:
+    """
+    Whether it may still act. One that waits in the kernel (for the disk, or for a child between fork and exec that was
+    halted before it) does nothing more when it comes back from there.
+    """
     try:
         state, _, started = _stat(process.pid)
     except OSError:
         return False
-    return started == process.started and state not in "TtZX"
+    return started == process.started and state not in "TtZXD"
 
 
 def zombies(mark: str) -> set[tuple[int, int]]:

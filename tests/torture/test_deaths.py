@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import tempfile
@@ -79,6 +80,54 @@ class Deaths(SynchronousTestCase):
         found = {lane: (event.state, event.json["attempt"]) for lane, event in self.ends(talk, ids).items()}
         self.assertEqual(dict.fromkeys(ids, ("succeeded", 1)), found)
         self.assertEqual(len(ids), len(self.ran.read_text().splitlines()))
+
+    def dies_at(self, point: str, job: dict[str, object]) -> Talk:
+        """Submit a job to a daemon that dies at that point. Returns a connection to the next one."""
+        self.daemon.start(Point(point), armed=True)
+        with self.daemon.connect() as talk:
+            talk.send("submit " + json.dumps(job))
+            self.assertTrue(self.daemon.falls())
+        self.daemon.start()
+        return self.connect()
+
+    def test_before_the_reply(self) -> None:
+        """Killed after the commit, before the reply left: the same key is the same job, another body a conflict."""
+        job: dict[str, object] = {"shell": f"echo x >> {self.ran}", "key": "k"}
+        talk = self.dies_at("replying", job)
+        self.assertEqual("ok 1", talk.ask("submit " + json.dumps(job)))
+        self.assertEqual("succeeded", talk.end_of(1).state)
+        self.assertIn("error CONFLICT", talk.ask('submit {"argv": ["true"], "key": "k"}'))
+        self.assertEqual("x\n", self.ran.read_text())
+
+    def check_once(self, point: str) -> None:
+        """A job runs once, in its first attempt, and its end is told once, whenever the daemon dies."""
+        talk = self.dies_at(point, {"shell": f"echo x >> {self.ran}; exit 3", "notify": False})
+        talk.ok("wait 1")
+        event = talk.end_of(1)
+        self.assertEqual(("failed", 3, 1), (event.state, event.json["exit_code"], event.json["attempt"]))
+        self.assertEqual("x\n", self.ran.read_text())
+        self.assertEqual(str(event.cursor), talk.ok('watch {"since": 0}'))
+        self.assertEqual(event, talk.event())
+
+    def test_before_the_start(self) -> None:
+        """Killed when an attempt was on disk and its worker knew nothing of it."""
+        self.check_once("starting")
+
+    def test_after_the_start(self) -> None:
+        """Killed when its worker had been told to begin."""
+        self.check_once("started")
+
+    def test_after_the_end(self) -> None:
+        """Killed when the job had ended, and nothing of that was kept."""
+        self.check_once("reported")
+
+    def test_before_it_is_told(self) -> None:
+        """Killed when the job's end was kept, and nobody had been told."""
+        self.check_once("announcing")
+
+    def test_before_the_worker_knows(self) -> None:
+        """Killed when the job's end was told, and its worker did not know that it is kept."""
+        self.check_once("kept")
 
     def test_stop_cut_short(self) -> None:
         """

@@ -135,7 +135,7 @@ def set_points(trap: Trap) -> None:
             trap.passes("started")
 
     after(ProcessPool, "flush", flushed)
-    before(ProcessPool, "kept", lambda *_: trap.passes("kept"))
+    before(ProcessPool, "kept", lambda pool, heard: trap.passes("kept" if any(heard) else ""))
     after(ProcessPool, "open", lambda *_: trap.passes("pool opened"))
     stopping: list[bool] = []
     before(ProcessPool, "close", lambda *_: trap.passes("stopping"))
