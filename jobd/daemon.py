@@ -144,6 +144,7 @@ class Daemon:
         self._turn, self._broken, self._halted, self._wall = turn, broken, halted, wall
         self._rest = rest
         self._gathered: list[Action | Perform] = []
+        self._heard: list[Heard] = []
         self._committing = False
         self._pausing = False
         self._turning = False
@@ -258,22 +259,22 @@ class Daemon:
         if self._committing or not self._gathered:
             return
         gathered, self._gathered = self._gathered, []
-        heard = self.pool.heard()
+        self._heard.append(self.pool.heard())
         kept: list[Any] = []
         rest: list[Action | Perform] = []
         for action in gathered:
             (kept if type(action) in KEPT else rest).append(action)
         if kept:
             self._committing = True
-            self._commit(kept, rest, heard)
+            self._commit(kept, rest)
         else:
-            self._perform(rest, heard)
+            self._perform(rest)
 
-    def _commit(self, kept: list[Any], rest: list[Action | Perform], heard: Heard) -> None:
+    def _commit(self, kept: list[Any], rest: list[Action | Perform]) -> None:
         def done(problem: Exception | None) -> None:
             if problem is None:
                 self.full = False
-                self._perform(rest, heard)
+                self._perform(rest)
                 if self._rest and self.scheduler.places.crowded:
                     self.clock.callLater(self._rest, self._next_batch)
                 else:
@@ -318,7 +319,7 @@ class Daemon:
                 waiting.append(action)
         self._gathered = waiting
         if passed:
-            self._perform(passed, None)
+            self._perform(passed, safe=False)
 
     def _no_room(self, problem: Full) -> None:
         self.full = True
@@ -326,7 +327,10 @@ class Daemon:
             self._full_logged = self.clock.seconds()
             self.log.error("{problem}; submissions are refused meanwhile", problem=problem)
 
-    def _perform(self, rest: list[Action | Perform], heard: Heard | None) -> None:
+    def _perform(self, rest: list[Action | Perform], safe: bool = True) -> None:
+        """
+        @param safe: all that was gathered before these is kept.
+        """
         perform = self._perform_one
         for action in rest:
             try:
@@ -338,8 +342,10 @@ class Daemon:
         dirty, self._dirty = self._dirty, set()
         for listener in dirty:
             listener.flush()
-        if heard is not None:
-            self.pool.kept(heard)
+        if safe:
+            heard, self._heard = self._heard, []
+            for reports in heard:
+                self.pool.kept(reports)
             self.pool.flush()
         self._set_alarm()
 

@@ -35,6 +35,15 @@ class KeptFirst(SynchronousTestCase):
         self.release()
         self.assertEqual((["ok 1"], 1), (self.client.take(), len(self.pool.started)))
 
+    def test_room_that_comes_meanwhile(self) -> None:
+        """A place that comes while a batch is being kept is filled once it is, though nothing else has happened."""
+        self.client.send("run make", "run test")
+        self.pool.make_room(2)
+        self.assertEqual(1, self.store.held)
+        self.release()
+        self.release()
+        self.assertEqual([1, 2], [start.job_id for start in self.pool.started])
+
     def test_an_attempt_is_kept_before_it_starts(self) -> None:
         """What is in the store when a job starts says that it runs, and which attempt this is."""
         self.client.send("run make")
@@ -155,6 +164,24 @@ class NoRoom(SynchronousTestCase):
         self.release()
         self.assertEqual((["ok 1"], False), (self.client.take(), self.daemon.daemon.full))
         self.assertEqual(1, len(self.pool.started))
+
+    def test_the_pool_is_told_later(self) -> None:
+        """Of what the pool has reported nothing is forgotten while it is not kept; then it hears of all of it."""
+        heard: list[object] = []
+        kept: list[object] = []
+
+        def note() -> object:
+            heard.append(object())
+            return heard[-1]
+
+        self.patch(self.pool, "heard", note)
+        self.patch(self.pool, "kept", kept.append)
+        self.client.send("run make")
+        self.refuse()
+        self.daemon.advance(RETRY_FULL)
+        self.assertEqual((2, []), (len(heard), kept))
+        self.release()
+        self.assertEqual(heard, kept)
 
     def test_others_are_told_at_once(self) -> None:
         """While there is no room a submission is refused at once, and what promises nothing is answered."""

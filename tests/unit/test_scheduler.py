@@ -6,7 +6,7 @@ from msgspec import UNSET
 from twisted.trial.unittest import TestCase
 
 from jobd import events
-from jobd.actions import Insert, KeepQueue, Kill, Refuse, Reply, Start, Update
+from jobd.actions import Halt, Insert, KeepQueue, Kill, Refuse, Reply, Start, Update
 from jobd.after import resolve_after
 from jobd.errors import BadValue, NoSuchJob
 from jobd.job import Lane, State
@@ -385,6 +385,20 @@ class QueueTests(TestCase):
         """The reply to a setting shows what holds from now on."""
         out = Bench().handle(events.SetQueue(1, b"", "a", 4, True, show=True))
         self.assertEqual(b'{"queue":"a","limit":4,"paused":true,"queued":0,"running":0}', reply(out))
+
+
+class KeepRunningTests(TestCase):
+    """A drain that leaves what runs to the next daemon."""
+
+    def test_keep(self) -> None:
+        """The daemon is to stop at once, and only once, with what runs left running."""
+        bench = Bench(cpus=1)
+        bench.one()
+        for expected in ([True], []):
+            out = bench.handle(events.Drain(1, b"", keep=True))
+            self.assertEqual(expected, [halt.keep for halt in of(Halt, out)])
+            self.assertEqual(b"1", reply(out))
+        self.assertEqual("running", bench.states(1)[0])
 
 
 class DrainTests(TestCase):

@@ -133,6 +133,28 @@ class AttemptTests(TestCase):
         self.assertEqual((State.CANCELLED, b'{"exit_code":7}'), (announced.state, announced.outcome))
 
 
+class StuckTests(TestCase):
+    """An attempt that was killed and does not go away."""
+
+    def test_stuck(self) -> None:
+        """That is noted once; it keeps its place until its end is reported after all."""
+        bench = Bench(cpus=1)
+        first, second = bench.one(), bench.one()
+        (note,) = bench.handle(events.Stuck(first, 1))
+        assert isinstance(note, Note)
+        self.assertIn("is stuck", note.text)
+        self.assertEqual([], bench.handle(events.Stuck(first, 1)))
+        self.assertEqual((["running", "queued"], {first}), (bench.states(first, second), bench.scheduler.stuck))
+        bench.finish(first, State.FAILED)
+        self.assertEqual((["running"], set()), (bench.states(second), bench.scheduler.stuck))
+
+    def test_another_attempt(self) -> None:
+        """What is said of an attempt that is not the current one changes nothing."""
+        bench = Bench(cpus=1)
+        bench.handle(events.Stuck(bench.one(), 9))
+        self.assertEqual(set(), bench.scheduler.stuck)
+
+
 class ReturnedTests(TestCase):
     """The pool gives attempts back that it has not begun."""
 
