@@ -208,11 +208,11 @@ def answer_early() -> None:
     """Replies leave first, then, after a while, what they promise is given to the store."""
 
     def make(commit: Callable[..., None]) -> Callable[..., None]:
-        def early(daemon: Daemon, kept: list[Any], rest: list[Any], heard: Any) -> None:
+        def early(daemon: Daemon, kept: list[Any], rest: list[Any]) -> None:
             replies = [action for action in rest if isinstance(action, actions.Reply | actions.Refuse)]
-            daemon._perform(list(replies), None)
+            daemon._perform(list(replies), safe=False)
             others = [action for action in rest if not isinstance(action, actions.Reply | actions.Refuse)]
-            daemon.clock.callLater(HELD, commit, daemon, kept, others, heard)
+            daemon.clock.callLater(HELD, commit, daemon, kept, others)
 
         return early
 
