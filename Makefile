@@ -1,6 +1,7 @@
 # Everything a person does with a clone of jobd; `make` alone lists it.
 PYTHON ?= python3
 VENV ?= .venv
+TEST_PROCESSES ?= 2
 BIN := $(VENV)/bin
 DEFINITION := setup.cfg setup.py pyproject.toml
 PORTABLE := jobd tools examples benchmarks
@@ -20,7 +21,7 @@ demo: $(VENV)/installed ## real work through a real daemon, on all cores
 
 test: $(VENV)/ready check ## all checks, then all tests with coverage
 	@sh tools/system-packages.sh
-	@$(BIN)/python tools/run_tests.py
+	@$(BIN)/python tools/run_tests.py --jobs $(TEST_PROCESSES)
 
 check: $(VENV)/ready ## format, lint and types (for Linux, macOS and Windows)
 	$(BIN)/ruff format --check .
