@@ -388,7 +388,11 @@ class Core:
         if request.context is _AGAIN:
             if error is not None:
                 self._not_again(request, error, items)
+            else:
+                self._look_for_missing(request, text)
         else:
+            if error is None:
+                self._look_for_missing(request, text)
             items.append(self._settle(request, text, error))
 
     def _settle(self, request: Request, text: str, error: JobdError | None) -> Reply:
@@ -404,6 +408,12 @@ class Core:
         elif self._stream is not None and request.context is _STREAM:
             self._stream.replied(reply)
         return reply
+
+    def _look_for_missing(self, request: Request, text: str) -> None:
+        """Of a range those are left out that are no longer kept: find out which."""
+        if request.line.startswith(b"wait ") and len(request.waits) > 1 and text != str(len(request.waits)):
+            for job in request.waits:
+                self.send(Request("wait", str(job), waits=(job,), context=_AGAIN))
 
     def _not_again(self, request: Request, error: JobdError, items: list[Item]) -> None:
         """Asked for in bulk, one job that is no longer kept spoils it for all: ask for each by itself."""

@@ -176,6 +176,25 @@ class Resuming(TestCase):
         items = core.receive(b"ok 3\n* 1 6 succeeded {}\n* 2 5 succeeded {}\n* 3 7 failed {}\n")
         self.assertEqual([(2, 5, "succeeded"), (3, 7, "failed")], texts(items))
 
+    def test_left_out_of_a_range(self) -> None:
+        """A job in the middle that is no longer kept is found out: nobody waits for it for ever."""
+        for again in (False, True):
+            core = online()
+            if again:
+                core.send(submission(jobs=3))
+                core.outgoing()
+                core.receive(b"ok 1-3\n")
+                core.disconnected()
+                greet(core)
+            else:
+                core.send(Request("wait", "1-3", waits=(1, 2, 3)))
+            self.assertEqual(b"wait 1-3\n", core.outgoing())
+            core.receive(b"ok 2\n* 1 1 succeeded {}\n")
+            self.assertEqual(b"wait 1\nwait 2\nwait 3\n", core.outgoing())
+            items = core.receive(b"ok 1\nerror NO_SUCH_JOB there is no job 2\nok 1\n* 2 3 succeeded {}\n")
+            self.assertEqual([2], [item.job for item in items if isinstance(item, Forgotten)])
+            self.assertEqual(set(), {2, 3} & core.outstanding)
+
     def test_keyed_submission_is_repeated(self) -> None:
         """A submission without a reply is sent again if that does no harm, else handed back."""
         core = online()
