@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -120,14 +121,17 @@ class Killed(Surviving):
         states = [talk.end_of(job_id).state for job_id in (command, call, timed)]
         self.assertEqual(["cancelled", "cancelled", "timed_out"], states)
 
+    def change_record(self, job_id: int, values: str) -> None:
+        """What the store has of a job, while there is no daemon."""
+        with contextlib.closing(sqlite3.connect(self.daemon.state / "jobs.sqlite")) as database, database:
+            database.execute(f"UPDATE jobs SET {values} WHERE id = ?", (job_id,))
+
     def test_cancelled_meanwhile(self) -> None:
         """A cancel that was acknowledged just before the daemon died is carried out by the next one."""
         talk = self.begin()
         job_id = self.begun(talk, "command")
         self.daemon.kill()
-        with sqlite3.connect(self.daemon.state / "jobs.sqlite") as database:
-            database.execute("UPDATE jobs SET ending = 6 WHERE id = ?", (job_id,))
-        database.close()
+        self.change_record(job_id, "ending = 6")
         self.daemon.start()
         talk = self.connect()
         talk.ok(f"wait {job_id}")
@@ -219,9 +223,7 @@ class Killed(Surviving):
         talk = self.begin()
         job_id = self.begun(talk, "command")
         self.daemon.kill()
-        with sqlite3.connect(self.daemon.state / "jobs.sqlite") as database:
-            database.execute("UPDATE jobs SET state = 2, attempt = 0 WHERE id = ?", (job_id,))
-        database.close()
+        self.change_record(job_id, "state = 2, attempt = 0")
         self.daemon.start()
         self.told.wait()
         talk = self.connect()
