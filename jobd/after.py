@@ -8,7 +8,7 @@ list by counting back. That is why no cycle can be written down.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jobd import wire
@@ -41,7 +41,7 @@ def check_after(after: After, index: int, state_of: Callable[[int], State | None
             raise NoSuchJob(f"after: there is no job {number}")
 
 
-def resolve_after(after: After, earlier: list[int]) -> dict[int, str]:
+def resolve_after(after: After, earlier: Sequence[int]) -> dict[int, str]:
     """
     The ids that a job comes after, each with its policy.
 

@@ -24,7 +24,7 @@ from jobd.actions import Action
 from jobd.alarm import Clock, Timer
 from jobd.errors import Full, StoreError
 from jobd.events import Event, Now
-from jobd.job import WORDS, State
+from jobd.job import WIRE_WORDS, State
 from jobd.pages import Pages
 from jobd.pool import Heard, Pool
 from jobd.scheduler import Scheduler
@@ -331,10 +331,11 @@ class Daemon:
         """
         @param safe: all that was gathered before these is kept.
         """
-        perform = self._perform_one
+        performers = self._perform_one
         for action in rest:
+            perform = performers.get(type(action), _call)
             try:
-                perform.get(type(action), _call)(action)
+                perform(action)
             except Exception:
                 self.log.failure("could not do {action}", action=action)
         # Those that work first, then those that wait, then what is for nobody's eyes.
@@ -405,7 +406,7 @@ class Daemon:
         if job is None or job.state is not State.RUNNING or job.attempt != attempt:
             return
         self.progress[job_id] = json
-        line = wire.event(0, job_id, "progress", json)
+        line = wire.event(0, job_id, b"progress", json)
         for watcher in list(self.watchers):
             watcher.progressed(job_id, line)
 
@@ -498,7 +499,7 @@ def _finishes(ids: Sequence[int]) -> Callable[[Reader], list[KeptEvent]]:
 
 
 def event_line(cursor: int, job_id: int, state: State | None, outcome: bytes) -> bytes:
-    return wire.event(cursor, job_id, "group" if state is None else WORDS[state], outcome)
+    return wire.event(cursor, job_id, b"group" if state is None else WIRE_WORDS[state], outcome)
 
 
 def kept_line(event: KeptEvent) -> bytes:

@@ -30,11 +30,14 @@ class Ended:
         if not states:
             self._base = job_id
         place = job_id - self._base
+        if place == len(states):
+            states.append(state)
+            return
         if place < 0:
             states[:0] = bytes(-place)
             self._base = job_id
             place = 0
-        elif place >= len(states):
+        elif place > len(states):
             states.extend(bytes(place + 1 - len(states)))
         states[place] = state
 

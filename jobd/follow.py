@@ -169,7 +169,7 @@ class Following:
                 event = {"stream": stream, "from": part.start, **part.fields()}
                 if follower.attempt > 1:
                     event["attempt"] = follower.attempt
-                self._outlet.send(wire.event(0, follower.job_id, "output", wire.to_json(event)))
+                self._outlet.send(wire.event(0, follower.job_id, b"output", wire.to_json(event)))
         return found
 
     async def _tell_ends(self, over: list[Follower]) -> bool:

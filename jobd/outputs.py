@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from jobd.store import Pruned
-from jobd.worker.output import STREAMS, Stream, output_path, still_names
+from jobd.worker.output import Stream, output_folder, output_path, still_names
 
 FILE_OF: dict[str, Stream] = {"stdout": "out", "stderr": "err"}
 """What the workers call each stream."""
@@ -79,12 +79,16 @@ class Outputs:
             os.close(handle)
 
     def remove(self, gone: list[Pruned]) -> None:
-        """Delete the output of jobs that are no longer kept."""
+        """Delete the output of jobs that are no longer kept: most have left none, so it is looked at what there is."""
+        by_folder: dict[str, set[str]] = {}
         for job in gone:
-            for attempt in range(1, job.attempts + 1):
-                for stream in STREAMS:
-                    with suppress(OSError):
-                        os.unlink(output_path(self.folder, job.id, attempt, stream))
+            by_folder.setdefault(output_folder(self.folder, job.id), set()).add(str(job.id))
+        for folder, ids in by_folder.items():
+            with suppress(OSError):
+                for name in os.listdir(folder):
+                    if name.partition(".")[0] in ids:
+                        with suppress(OSError):
+                            os.unlink(os.path.join(folder, name))
 
 
 def _read(handle: int, start: int, limit: int) -> Part:

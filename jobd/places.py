@@ -72,8 +72,6 @@ class Places:
         """
         taken: list[Job] = []
         turns = [] if self.paused else self._turns()
-        cost = 0
-        plan: Plan | None = None
         while turns:
             turn = turns[0] if len(turns) == 1 else min(turns, key=_rank)
             queue, line, needs_cpu = turn
@@ -82,24 +80,34 @@ class Places:
                 # A queue that has reached its limit may be the one whose next job the others had to wait for.
                 turns = [other for other in turns if other is not turn] if queue.open else self._turns()
                 continue
-            if job.plan is not plan:
-                plan = job.plan
-                cost = self._cost(plan)
+            cost = self._cost(job.plan)
             if needs_cpu and (self.used >= self.capacity or self.used + cost > self.capacity):
                 # It keeps its turn: nothing smaller may slip past it for ever. What takes no place may.
                 turns = [other for other in turns if not other[2]]
                 continue
-            line.take()
-            self._ready[needs_cpu] -= 1
-            self._starts += 1
-            queue.queued -= 1
-            queue.running += 1
-            queue.served = self._starts
-            self.running += 1
-            self.used += cost
-            job.cost = cost
-            taken.append(job)
+            # With nobody else to be served in between those like it have their turns with it.
+            jobs = line.take_alike(self._most(queue, cost) if len(turns) == 1 else 1)
+            for job in jobs:
+                job.cost = cost
+            self._hold(queue, needs_cpu, len(jobs), cost)
+            taken += jobs
         return taken
+
+    def _most(self, queue: Queue, cost: int) -> int:
+        """How many jobs of that cost there is room for."""
+        most = queue.queued
+        if cost:
+            most = min(most, (self.capacity - self.used) // cost)
+        return most if queue.limit is None else min(most, queue.limit - queue.running)
+
+    def _hold(self, queue: Queue, needs_cpu: bool, count: int, cost: int) -> None:
+        self._ready[needs_cpu] -= count
+        self._starts += count
+        queue.queued -= count
+        queue.running += count
+        queue.served = self._starts
+        self.running += count
+        self.used += count * cost
 
     def _turns(self) -> list[Turn]:
         """The lines of which the first job may have its turn."""

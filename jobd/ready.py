@@ -47,9 +47,16 @@ class Line:
             del self._by_priority[priority], self._order[0]
         return None
 
-    def take(self) -> None:
-        """Remove the job that L{head} gave."""
-        self._by_priority[self._order[0]].popleft()
+    def take_alike(self, most: int) -> list[Job]:
+        """Remove the job that L{head} gave, and with it those right behind it that have the same plan."""
+        jobs = self._by_priority[self._order[0]]
+        first = jobs.popleft()
+        plan, taken = first.plan, [first]
+        while jobs and len(taken) < most and jobs[0].plan is plan:
+            job = jobs.popleft()
+            if job.state is QUEUED:
+                taken.append(job)
+        return taken
 
     def ahead_of(self, job: Job) -> int:
         """How many jobs have their turn before this one."""

@@ -15,7 +15,7 @@ process, no file and no clock. The rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from msgspec import UNSET
@@ -48,6 +48,7 @@ from jobd.job import (
     QUEUED,
     RUNNING,
     SATISFIED_BY,
+    SUCCEEDED,
     WORDS,
     WORTH_ANOTHER_ATTEMPT,
     Job,
@@ -132,13 +133,12 @@ class Scheduler:
             for job in self.places.fill():
                 plan = job.plan
                 job.state = RUNNING
-                job.attempt += 1
+                job.attempt = attempt = job.attempt + 1
                 job.started = wall
                 if plan.timeout is not None:
                     self._deadlines.set(job, now.steady + plan.timeout)
-                out.append(Update(job))
-                cpus = plan.cpus if plan.cpus < most else most
-                out.append(Start(job.id, job.attempt, plan.lane, job.spec, cpus, wall))
+                cpus = plan.cpus
+                out += (Update(job), Start(job.id, attempt, plan.lane, job.spec, cpus if cpus < most else most, wall))
         elif not self.places.running and not self._halted:
             self._halted = True
             out.append(Halt())
@@ -231,24 +231,29 @@ class Scheduler:
         except JobdError as problem:
             out.append(Refuse(event.conn, event.tag, problem))
             return
+        conn, jobs = event.conn, event.jobs
         # The reply goes before the events of its own jobs, which may be skipped as they come in.
-        reply = Reply(event.conn, event.tag)
+        reply = Reply(conn, event.tag)
         out.append(reply)
+        if len(jobs) == 1 and jobs[0].spec.key is None:
+            retry_of = event.retry_of[0] if event.retry_of else None
+            reply.text = b"%d" % self._accept(conn, jobs[0], (), retry_of, now, out)
+            return
         ids: list[int] = []
         again: list[int] = []
-        for index, submission in enumerate(event.jobs):
+        for index, submission in enumerate(jobs):
             key = submission.spec.key
             known = None if key is None else self.keys.get(key)
             if known is None:
                 retry_of = event.retry_of[index] if event.retry_of else None
-                ids.append(self._accept(event.conn, submission, ids, retry_of, now, out))
+                ids.append(self._accept(conn, submission, ids, retry_of, now, out))
                 continue
             ids.append(known[0])
             if submission.spec.notify:
                 again.append(known[0])
         reply.text = (b"%d" % ids[0]) if len(ids) == 1 else wire.format_ids(ids).encode()
         if again:
-            self._subscribe(event.conn, again, out)
+            self._subscribe(conn, again, out)
 
     def _check(self, event: events.Submit) -> None:
         """All or none: find whatever is wrong before anything is changed."""
@@ -256,10 +261,13 @@ class Scheduler:
             raise Draining("the daemon is draining and accepts no more jobs")
         fresh: dict[str, int] = {}
         for index, submission in enumerate(event.jobs):
-            spec, fingerprint = submission.spec, submission.fingerprint
+            spec = submission.spec
             if spec.after:
                 check_after(spec.after, index, self.state_of)
-            if fingerprint is None or spec.key is None:
+            if spec.key is None:
+                continue
+            fingerprint = submission.fingerprint
+            if fingerprint is None:
                 continue
             job_id, known = self.keys.get(spec.key, (0, fresh.setdefault(spec.key, fingerprint)))
             if known != fingerprint:
@@ -270,7 +278,7 @@ class Scheduler:
         self,
         conn: int,
         submission: Submission,
-        earlier: list[int],
+        earlier: Sequence[int],
         retry_of: int | None,
         now: Now,
         out: list[Action],
@@ -285,7 +293,7 @@ class Scheduler:
             if any(int(name) < 0 for name in spec.after):
                 json = with_after(json, after)
         notify = conn if spec.notify else 0
-        job = Job(job_id, QUEUED, plan_of(spec), json, now.wall, notify)
+        job = Job(job_id, QUEUED, submission.plan, json, now.wall, notify)
         self.next_id = job_id + 1
         self.jobs[job_id] = job
         if spec.group is not None:
@@ -372,11 +380,13 @@ class Scheduler:
         if job is None:
             return
         self._stop_running(job)
-        state = job.ending or event.state
-        if job.attempt < job.plan.attempts and state in WORTH_ANOTHER_ATTEMPT:
+        state = event.state if job.ending is None else job.ending
+        if state is not SUCCEEDED and job.attempt < job.plan.attempts and state in WORTH_ANOTHER_ATTEMPT:
             self._try_again(job, event.outcome, now, out)
-        else:
+        elif job.id in self._dependents:
             self._end(job, state, event.outcome, now, out)
+        else:
+            self._end_one(job, state, event.outcome, now, out)
 
     def _try_again(self, job: Job, outcome: bytes, now: Now, out: list[Action]) -> None:
         job.ending = None
@@ -414,9 +424,6 @@ class Scheduler:
 
     def _end(self, job: Job, state: State, outcome: bytes, now: Now, out: list[Action]) -> None:
         """End a job, tell whoever is to be told, and let go on, or skip, what waited for it."""
-        if job.id not in self._dependents:
-            self._end_one(job, state, outcome, now, out)
-            return
         pending = [(job, state, outcome)]
         while pending:
             job, state, outcome = pending.pop()
@@ -456,23 +463,22 @@ class Scheduler:
         del self.jobs[job_id]
         self.ended.set(job_id, state)
         self.totals[WORDS[state]] += 1
-        out.append(Update(job))
-        self._tell(Announce(cursor, job_id, state, outcome, self._subscriptions.recipients(job_id, job.notify)), out)
-        last = self.groups.leave(job_id, state) if self.groups.open else None
-        if last is not None:
-            self._end_group(*last, out)
+        conns = self._subscriptions.recipients(job_id, job.notify)
+        out += (Update(job), Announce(cursor, job_id, state, outcome, conns))
+        if conns and (over := self._subscriptions.pay(conns)):
+            out.extend(map(Close, over))
+        if self.groups.open:
+            last = self.groups.leave(job_id, state)
+            if last is not None:
+                self._end_group(*last, out)
 
     def _end_group(self, name: str, group: Group, out: list[Action]) -> None:
         self.cursor += 1
         json = wire.to_json({"group": name, **group.counts})
         out.append(KeepGroupEvent(self.cursor, name, json))
         waiters = [conn for conn in group.waiters if conn in self._subscriptions]
-        self._tell(Announce(self.cursor, 0, None, json, waiters), out)
-
-    def _tell(self, announcement: Announce, out: list[Action]) -> None:
-        out.append(announcement)
-        if announcement.conns:
-            out.extend(map(Close, self._subscriptions.pay(announcement.conns)))
+        out.append(Announce(self.cursor, 0, None, json, waiters))
+        out.extend(map(Close, self._subscriptions.pay(waiters)))
 
     # Who is owed an event.
 

@@ -242,7 +242,10 @@ class Session(Protocol):
             for _ in range(IN_A_ROW):
                 if not requests or self._busy or self.gone or self._congested:
                     break
-                self._take(requests.popleft())
+                line = requests.popleft()
+                if line != b"":
+                    self._unanswered += 1
+                    self._take(line)
             else:
                 self._rest()
         finally:
@@ -276,41 +279,36 @@ class Session(Protocol):
             self.transport.resumeProducing()
 
     def _take(self, line: bytes | None) -> None:
-        if line == b"":
-            return
-        first, self._first = self._first, False
-        self._unanswered += 1
+        request: Request | None = None
         try:
             if line is None:
                 raise wire.too_long(self._lines.limit)
-            if first and line.split(b" ", 1)[0] in wire.HTTP_METHODS:
-                self.log.warn("closed a connection that speaks HTTP")
-                self._ignore_the_rest()
-                self.transport.abortConnection()
-                return
+            if self._first:
+                self._first = False
+                if line.split(b" ", 1)[0] in wire.HTTP_METHODS:
+                    self._close_browser()
+                    return
             request = wire.parse_request(line)
-        except JobdError as problem:
-            self.refuse(problem.tag, problem)
-            if self.peer.identity is None and line is None:
-                self.hang_up()
-            return
-        self._perform(request)
-
-    def _perform(self, request: Request) -> None:
-        handler, open_to_all = self._verbs[request.verb]
-        try:
+            handler, open_to_all = self._verbs[request.verb]
             if self.peer.identity is None and not open_to_all:
                 raise NotAuthenticated("say 'auth TOKEN' first; the token is in the daemon's token file")
             waiting = handler(self, request)
         except JobdError as problem:
-            self.refuse(request.tag, problem)
-            return
+            self.refuse(problem.tag if request is None else request.tag, problem)
+            if line is None and self.peer.identity is None:
+                self.hang_up()
         except Exception:
+            assert request is not None
             self._failed(request, Failure())
-            return
-        if waiting is not None:
-            self._busy = True
-            Deferred.fromCoroutine(waiting).addErrback(self._went_wrong, request).addBoth(self._go_on)
+        else:
+            if waiting is not None:
+                self._busy = True
+                Deferred.fromCoroutine(waiting).addErrback(self._went_wrong, request).addBoth(self._go_on)
+
+    def _close_browser(self) -> None:
+        self.log.warn("closed a connection that speaks HTTP")
+        self._ignore_the_rest()
+        self.transport.abortConnection()
 
     def _went_wrong(self, failure: Failure, request: Request) -> None:
         if isinstance(failure.value, JobdError):
@@ -347,12 +345,15 @@ class Session(Protocol):
             self._out_size += len(line)
 
     def announce(self, line: bytes) -> None:
-        if self.feed is None:
-            self.send(line)
+        if self.feed is None and not self._cut:
+            self._out.append(line)
+            self._out_size += len(line)
 
     def answer(self, line: bytes) -> None:
         self._unanswered -= 1
-        self.send(line)
+        if not self._cut:
+            self._out.append(line)
+            self._out_size += len(line)
 
     def flush(self) -> None:
         if self.gone:

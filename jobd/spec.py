@@ -12,14 +12,17 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from jobd import wire
 from jobd.errors import BadField, BadJson, BadValue
-from jobd.job import JobSpec
+from jobd.job import JobSpec, Plan, plan_of
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}\Z")
 """What C{queue} must look like."""
+
+CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*\Z")
+"""What C{call} must look like."""
 
 FIELDS = tuple(JobSpec.__struct_fields__)
 
@@ -67,35 +70,30 @@ _WORD = re.compile(r"[^ \t\r\n]+")
 _ESCAPED = re.compile(r'\\(["\\])')
 
 
-class _KeptSpec(JobSpec, forbid_unknown_fields=True, kw_only=True, frozen=True, gc=False):
-    """A job whose texts have been compared with their patterns before: that takes longer than all the rest."""
-
-    call: str | UnsetType = UNSET
-    queue: str = "default"
-    key: str | None = None
-    group: str | None = None
-    label: str | None = None
-
-
 _one = msgspec.json.Decoder(JobSpec)
-_kept = msgspec.json.Decoder(_KeptSpec)
 _raw = msgspec.json.Decoder(msgspec.Raw)
 _many = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 _FIELD_OF = {b"": b"", b"[": b', "args": ', b"{": b', "kwargs": '}
 _defaults = msgspec.structs.asdict(JobSpec())
+_BACKSLASH, _NEWLINE = b"\\\n"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NAMES = 10_000
+"""How many callables are remembered as well named: to compare one with its pattern takes longer than all the rest."""
+_well_named: set[str] = set()
 
 
 class Submission(msgspec.Struct, frozen=True, gc=False):
     """
     A job as it was submitted: its fields, and the JSON they came in, which
-    goes to the worker and the store as it is. C{fingerprint} is the L{digest} of
-    a job that has a key.
+    goes to the worker and the store as it is; how it is to be scheduled.
+    C{fingerprint} is the L{digest} of a job that has a key.
     """
 
     spec: JobSpec
     json: bytes
+    plan: Plan
     fingerprint: int | None = None
 
 
@@ -128,15 +126,16 @@ def parse_job(json: bytes) -> Submission:
         spec = _one.decode(json)
     except (ValueError, RecursionError):
         spec = wire.decode(_one, json, FIELDS, RULES)
+    _check_texts(spec)
     _check(spec)
-    # To find is several times as fast as to ask whether it is in it.
-    if json.find(b"\\u0000") >= 0:
+    # A byte is found several times as fast as a text of several.
+    if json.find(_BACKSLASH) >= 0 and json.find(b"\\u0000") >= 0:
         _refuse_nul(json)
     if len(json) > DEEPEST and json.count(b"[") + json.count(b"{") > DEEPEST:
         _refuse_depth(spec)
-    if json.find(b"\n") >= 0:
+    if json.find(_NEWLINE) >= 0:
         json = wire.to_json(_any.decode(json))
-    return Submission(spec, json, None if spec.key is None else digest(json))
+    return Submission(spec, json, plan_of(spec), None if spec.key is None else digest(json))
 
 
 def parse_kept(json: bytes) -> JobSpec:
@@ -146,7 +145,7 @@ def parse_kept(json: bytes) -> JobSpec:
 
     @raise ValueError, RecursionError: it cannot.
     """
-    spec = _kept.decode(json)
+    spec = _one.decode(json)
     if (spec.call is UNSET) + (spec.argv is UNSET) + (spec.shell is UNSET) + (spec.pickle is UNSET) != 3:
         raise ValueError("it is of no kind")
     return spec
@@ -201,15 +200,82 @@ def parse_call(argument: bytes) -> list[Submission]:
     """C{call math:factorial [20]}"""
     name, _, rest = argument.strip().partition(b" ")
     rest = rest.lstrip()
+    field = _FIELD_OF.get(rest[:1])
     if not name:
         raise BadValue("call takes a callable and its arguments, as: call math:factorial [20]")
-    field = _FIELD_OF.get(rest[:1])
     if field is None:
         raise BadJson("the arguments of a call are a JSON list or object, as: call math:factorial [20]")
-    if rest:
-        # One value and nothing behind it that would become another field.
+    called = _called.get(name)
+    if called is None:
+        called = _call(name)
+    json = b"".join((called.json, field, rest, b"}"))
+    try:
+        spec = called.with_arguments(_any.decode(rest)) if rest else called.spec
+    except (ValueError, RecursionError):
+        # Not one value with nothing behind it that would become another field; or one that no job may have.
         wire.decode(_raw, rest)
-    return [parse_job(b'{"call": %s%s%s}' % (_encode(name.decode()), field, rest))]
+        return [parse_job(json)]
+    if len(rest) > DEEPEST and rest.count(b"[") + rest.count(b"{") > DEEPEST:
+        _refuse_depth(spec)
+    return [Submission(spec, json, called.plan)]
+
+
+class _Called(msgspec.Struct, frozen=True):
+    """
+    What all calls of one callable have in common, if nothing else is said of them.
+
+    @ivar json: the beginning of such a job.
+    """
+
+    spec: JobSpec
+    plan: Plan
+    json: bytes
+
+    def with_arguments(self, value: Any) -> JobSpec:
+        if isinstance(value, list):
+            return JobSpec(call=self.spec.call, args=value)
+        return JobSpec(call=self.spec.call, kwargs=value)
+
+
+_called: dict[bytes, _Called] = {}
+
+
+def _call(name: bytes) -> _Called:
+    json = b'{"call": %s' % _encode(name.decode())
+    job = parse_job(json + b"}")
+    if len(_called) >= _NAMES:
+        _called.clear()
+    called = _called[name] = _Called(job.spec, job.plan, json)
+    return called
+
+
+def _check_texts(spec: JobSpec) -> None:
+    """What names and lines may hold."""
+    call, queue = spec.call, spec.queue
+    if call is not UNSET and call not in _well_named:
+        if CALLABLE.match(call) is None:
+            raise _wrong_text("call", call)
+        if len(_well_named) >= _NAMES:
+            _well_named.clear()
+        _well_named.add(call)
+    if queue != "default" and QUEUE_NAME.match(queue) is None:
+        raise _wrong_text("queue", queue)
+    if spec.key is not None:
+        _check_line("key", spec.key)
+    if spec.group is not None:
+        _check_line("group", spec.group)
+    if spec.label is not None:
+        _check_line("label", spec.label)
+
+
+def _check_line(name: str, text: str) -> None:
+    # What can be printed holds no control character; that is found out in no time.
+    if not text.isprintable() and _CONTROL.search(text):
+        raise _wrong_text(name, text)
+
+
+def _wrong_text(name: str, text: str) -> BadValue:
+    return BadValue(f"{name}: {RULES[name]}, not {wire.excerpt(text.encode())}")
 
 
 def _check(spec: JobSpec) -> None:
@@ -297,7 +363,9 @@ def digest(json: bytes) -> int:
     """
     value = _any.decode(json)
     value.pop("notify", None)
-    value.update({name: float(value[name]) for name in SECONDS if value.get(name) is not None})
+    for name in SECONDS:
+        if name in value and value[name] is not None:
+            value[name] = float(value[name])
     special = {name: part for name, part in value.items() if part != _defaults[name]}
     canonical = msgspec.json.encode(special, order="sorted")
     return int.from_bytes(hashlib.blake2b(canonical, digest_size=8).digest(), "big", signed=True)

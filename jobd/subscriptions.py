@@ -50,10 +50,10 @@ class Subscriptions:
     def pay(self, conns: Iterable[int]) -> list[int]:
         """One event less is owed to each. Returns those that can be closed now."""
         over = []
-        owed = self._owed
+        owed, leaving = self._owed, self._leaving
         for conn in conns:
             left = owed[conn] = owed[conn] - 1
-            if not left and conn in self._leaving:
+            if leaving and not left and conn in leaving:
                 over.append(conn)
         return over
 

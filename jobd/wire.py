@@ -230,10 +230,10 @@ def plain(text: str) -> str:
     return text if text.isprintable() else "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)
 
 
-def event(cursor: int, job_id: int, word: str, json: bytes = b"") -> bytes:
+def event(cursor: int, job_id: int, word: bytes, json: bytes = b"") -> bytes:
     if json:
-        return b"* %d %d %s %s\n" % (cursor, job_id, word.encode(), json)
-    return b"* %d %d %s\n" % (cursor, job_id, word.encode())
+        return b"* %d %d %b %b\n" % (cursor, job_id, word, json)
+    return b"* %d %d %b\n" % (cursor, job_id, word)
 
 
 def to_json(value: Any) -> bytes:

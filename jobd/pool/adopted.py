@@ -64,7 +64,7 @@ class AdoptedWorker(Worker, Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.received(data)
 
-    def said(self, line: bytes) -> None:
+    def _said(self, line: bytes) -> None:
         if line == b"E":
             self.answered = True
             self._tell(self)
@@ -72,7 +72,7 @@ class AdoptedWorker(Worker, Protocol):
             _, job_id, attempt = line.split(b" ")
             self._adopt((int(job_id), int(attempt)))
         else:
-            super().said(line)
+            super()._said(line)
 
     def _adopt(self, attempt: Attempt) -> None:
         start = self._estate.claim(attempt)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -45,6 +46,9 @@ COMPLAIN = 60.0
 
 STOP = 30.0
 """Seconds for the workers to end everything when the daemon stops; then they are killed."""
+
+
+_load = attrgetter("load")
 
 
 def _simply(happen: Callable[[bytes], object], data: bytes) -> None:
@@ -164,9 +168,10 @@ class ProcessPool:
             self._wait_at_gate()
 
     def _give(self, start: Start) -> None:
-        worker = None if self._shortages[start.lane].lasts else self._choose(start.lane)
+        lane = start.lane
+        worker = None if self._shortages[lane].lasts else self._choose(lane)
         if worker is None:
-            self._waiting[start.lane].append(start)
+            self._waiting[lane].append(start)
             return
         worker.give(start)
         self._touched.add(worker)
@@ -176,11 +181,7 @@ class ProcessPool:
         workers = self._workers[lane]
         if len(workers) < 2:
             return workers[0] if workers else None
-        best, least = workers[0], workers[0].load
-        for worker in workers:
-            if worker.load < least:
-                best, least = worker, worker.load
-        return best
+        return min(workers, key=_load)
 
     def _worker_of(self, attempt: Attempt) -> Worker | None:
         return next((worker for worker in self._all() if attempt in worker.inflight), None)
@@ -308,23 +309,24 @@ class ProcessPool:
             self._fresh.add(worker)
 
     def ended(self, worker: Worker, start: Start, state: State, wall: float, outcome: bytes) -> None:
-        attempt = (start.job_id, start.attempt)
+        job_id, attempt = start.job_id, start.attempt
         if self._leaving:
             return
         if self._stopping and state is not SUCCEEDED:
-            self._report(Returned(*attempt))
+            self._report(Returned(job_id, attempt))
             return
-        if not worker.inflight and not isinstance(worker, AdoptedWorker):
+        if (worker.slow or worker.closing) and not worker.inflight and not isinstance(worker, AdoptedWorker):
             worker.slow = worker.closing = False
         if self._stuck:
-            self._stuck.discard(attempt)
-        self._report(Finished(start.job_id, start.attempt, state, outcome))
-        self._shortages[worker.lane].worked()
-        if worker.lane is CPU:
+            self._stuck.discard((job_id, attempt))
+        self._report(Finished(job_id, attempt, state, outcome))
+        lane = worker.lane
+        self._shortages[lane].worked()
+        if lane is CPU:
             changed = self._depth.ended(wall)
         else:
-            changed = worker.lane is COMMAND and self._gate.depth.ended(wall)
-            self._pass_gate(worker, attempt)
+            changed = lane is COMMAND and self._gate.depth.ended(wall)
+            self._pass_gate(worker, (job_id, attempt))
         if changed:
             self._report_capacity()
 

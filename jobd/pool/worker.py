@@ -155,24 +155,30 @@ class Worker:
             self.log.error("worker {pid} says a line without an end, and is killed", pid=self.pid)
             self._tail = b""
             self.kill()
+        reports = self.reports
         for line in lines:
             try:
-                self.said(line)
+                if line[:2] == b"D ":
+                    self._ended(line)
+                else:
+                    self._said(line)
             except (ValueError, KeyError, IndexError):
                 self.log.error("worker {pid} said what it should not: {line}", pid=self.pid, line=line[:200])
-
-    def said(self, line: bytes) -> None:
-        kind = line[:2]
-        if kind == b"D ":
-            _, job_id, attempt, word, wall, outcome = line.split(b" ", 5)
-            state, seconds = _ENDS[word], float(wall)
-            start = self.claim((int(job_id), int(attempt)))
-            self.reports += 1
-            self._owner.reported(self)
+        if self.reports != reports:
             self.begun = self._clock.seconds()
-            if start is not None:
-                self._owner.ended(self, start, state, seconds, outcome)
-        elif kind == b"R ":
+            self._owner.reported(self)
+
+    def _ended(self, line: bytes) -> None:
+        _, job_id, attempt, word, wall, outcome = line.split(b" ", 5)
+        state, seconds = _ENDS[word], float(wall)
+        start = self.claim((int(job_id), int(attempt)))
+        self.reports += 1
+        if start is not None:
+            self._owner.ended(self, start, state, seconds, outcome)
+
+    def _said(self, line: bytes) -> None:
+        kind = line[:2]
+        if kind == b"R ":
             _, job_id, attempt = line.split(b" ")
             start = self.claim((int(job_id), int(attempt)))
             if start is not None:

@@ -23,9 +23,14 @@ _BINARY = getattr(os, "O_BINARY", 0)
 _APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY
 
 
+def output_folder(folder: str, job: int) -> str:
+    """Where the files of this job and its neighbours are; it need not exist."""
+    return f"{folder}{os.sep}{job // 1000}"
+
+
 def output_path(folder: str, job: int, attempt: int, stream: Stream) -> str:
     """The file that holds what this attempt wrote to C{stream}; it need not exist."""
-    return f"{folder}{os.sep}{job // 1000}{os.sep}{job}.{attempt}.{stream}"
+    return f"{output_folder(folder, job)}{os.sep}{job}.{attempt}.{stream}"
 
 
 def still_names(path: str, opened: os.stat_result) -> bool:

@@ -44,7 +44,8 @@ def type_in_words(field: kinds.Field) -> str:
 
 def _in_words(part: kinds.Type) -> str:
     if isinstance(part, kinds.StrType):
-        return "name" if part.pattern and "A-Za-z0-9" in part.pattern else "string"
+        # What else a name must be is looked at by jobd.spec: here it is told from other texts by its length.
+        return "name" if part.max_length == 64 else "string"
     if isinstance(part, kinds.ListType):
         return "list of strings" if isinstance(part.item_type, kinds.StrType) else "list"
     if isinstance(part, kinds.LiteralType):

@@ -20,8 +20,8 @@ def made(number: int, priority: int = 0, cpus: int = 1) -> Job:
 def drained(line: Line) -> list[int]:
     """The ids in the order of their turns."""
     found = []
-    while (job := line.head()) is not None:
-        line.take()
+    while line.head() is not None:
+        (job,) = line.take_alike(1)
         found.append(job.id)
     return found
 
@@ -46,6 +46,19 @@ class LineTests(TestCase):
             line.add(job)
         line.add(made(3), first=True)
         self.assertEqual([2, 3, 1], drained(line))
+
+    def test_alike(self) -> None:
+        """Those with the first one's plan are taken with it, up to the first of another plan, and not too many."""
+        plan, other = made(0).plan, made(0, cpus=2).plan
+        line = Line()
+        jobs = [Job(number, State.QUEUED, plan, b"{}", 0.0) for number in range(1, 7)]
+        jobs[4].plan = other
+        for job in jobs:
+            line.add(job)
+        jobs[1].state = State.CANCELLED
+        self.assertEqual((1, [1, 3]), (getattr(line.head(), "id", 0), [job.id for job in line.take_alike(2)]))
+        self.assertEqual((4, [4]), (getattr(line.head(), "id", 0), [job.id for job in line.take_alike(9)]))
+        self.assertEqual([5, 6], drained(line))
 
     def test_passed_over(self) -> None:
         """A job that is no longer queued is passed over, also where a whole priority is."""

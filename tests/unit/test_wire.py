@@ -214,8 +214,8 @@ class SayTests(TestCase):
 
     def test_event(self) -> None:
         """An event has a cursor, a job, a state and JSON, if there is any."""
-        self.assertEqual(b'* 3 17 failed {"exit_code":3}\n', wire.event(3, 17, "failed", b'{"exit_code":3}'))
-        self.assertEqual(b"* 3 17 succeeded\n", wire.event(3, 17, "succeeded"))
+        self.assertEqual(b'* 3 17 failed {"exit_code":3}\n', wire.event(3, 17, b"failed", b'{"exit_code":3}'))
+        self.assertEqual(b"* 3 17 succeeded\n", wire.event(3, 17, b"succeeded"))
 
     def test_json(self) -> None:
         """JSON is one line of UTF-8, whatever is in it."""

@@ -127,7 +127,9 @@ class SpokenVectorTests(TestCase):
         for vector in load("events.json"):
             line = line_of(vector)
             outcome = line.split(b" ", 4)[4] if line.count(b" ") > 3 else b""
-            self.assertEqual(line + b"\n", wire.event(vector["cursor"], vector["job"], vector["state"], outcome))
+            self.assertEqual(
+                line + b"\n", wire.event(vector["cursor"], vector["job"], vector["state"].encode(), outcome)
+            )
 
     def test_events_are_read(self) -> None:
         """The client reads each event, and knows which of them end a job."""
