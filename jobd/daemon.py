@@ -13,6 +13,7 @@ what stands before it is kept.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -39,6 +40,9 @@ REST = 0.003
 Seconds between two batches while more jobs are ready than there are places: larger batches then cost
 less a job, and nobody's turn comes later for it, as the workers have been given work ahead.
 """
+
+ENOUGH = 256
+"""So many actions are a batch large enough not to wait for more."""
 
 RETRY_FULL = 1.0
 """Seconds between two tries to keep a batch for which there was no room."""
@@ -145,7 +149,10 @@ class Daemon:
         self._rest = rest
         self._gathered: list[Action | Perform] = []
         self._heard: list[Heard] = []
+        self._safe: deque[tuple[list[Action | Perform], list[Heard]]] = deque()
+        self._performing = False
         self._committing = False
+        self._resting: Timer | None = None
         self._pausing = False
         self._turning = False
         self._now: Now | None = None
@@ -253,37 +260,41 @@ class Daemon:
         self._turning = False
         if self._pausing:
             self._let_pass()
+        if self._resting is not None and len(self._gathered) >= ENOUGH:
+            self._resting.cancel()
+            self._committing, self._resting = False, None
         if not self._committing:
             self._gathered += self.scheduler.fill(self._now or self.now())
         self._now = None
         if self._committing or not self._gathered:
             return
         gathered, self._gathered = self._gathered, []
-        self._heard.append(self.pool.heard())
+        heard, self._heard = [*self._heard, self.pool.heard()], []
         kept: list[Any] = []
         rest: list[Action | Perform] = []
         for action in gathered:
             (kept if type(action) in KEPT else rest).append(action)
         if kept:
             self._committing = True
-            self._commit(kept, rest)
+            self._commit(kept, rest, heard)
         else:
-            self._perform(rest)
+            self._safe.append((rest, heard))
+            self._perform_safe()
 
-    def _commit(self, kept: list[Any], rest: list[Action | Perform]) -> None:
+    def _commit(self, kept: list[Any], rest: list[Action | Perform], heard: list[Heard]) -> None:
         def done(problem: Exception | None) -> None:
             if problem is None:
                 self.full = False
-                self._perform(rest)
-                if self._rest and self.scheduler.places.crowded:
-                    self.clock.callLater(self._rest, self._next_batch)
-                else:
-                    self._next_batch()
+                self._safe.append((rest, heard))
+                # First: the store is busy with the next batch while this one is performed.
+                self._go_on()
+                self._perform_safe()
             elif isinstance(problem, Full):
                 self._no_room(problem)
                 # Tried again with all that has happened since: its jobs would be kept as they are by then,
                 # and what follows from that must not be missing.
                 self._gathered[:0] = [*kept, *rest]
+                self._heard[:0] = heard
                 self._pausing = True
                 self._let_pass()
                 self.clock.callLater(RETRY_FULL, self._try_again)
@@ -293,10 +304,27 @@ class Daemon:
 
         self.store.commit(kept, done)
 
+    def _go_on(self) -> None:
+        if self._rest and self.scheduler.places.crowded and len(self._gathered) < ENOUGH:
+            self._resting = self.clock.callLater(self._rest, self._next_batch)
+        else:
+            self._next_batch()
+
     def _next_batch(self) -> None:
-        self._committing = False
+        self._committing, self._resting = False, None
         if not self._turning:
             self._end_turn()
+
+    def _perform_safe(self) -> None:
+        """Do what follows from the batches that are kept, in their order."""
+        if self._performing:
+            return
+        self._performing = True
+        try:
+            while self._safe:
+                self._perform(*self._safe.popleft())
+        finally:
+            self._performing = False
 
     def _try_again(self) -> None:
         self._committing = self._pausing = False
@@ -319,7 +347,7 @@ class Daemon:
                 waiting.append(action)
         self._gathered = waiting
         if passed:
-            self._perform(passed, safe=False)
+            self._perform(passed, ())
 
     def _no_room(self, problem: Full) -> None:
         self.full = True
@@ -327,9 +355,9 @@ class Daemon:
             self._full_logged = self.clock.seconds()
             self.log.error("{problem}; submissions are refused meanwhile", problem=problem)
 
-    def _perform(self, rest: list[Action | Perform], safe: bool = True) -> None:
+    def _perform(self, rest: list[Action | Perform], heard: Sequence[Heard]) -> None:
         """
-        @param safe: all that was gathered before these is kept.
+        @param heard: what the pool had reported when these were gathered, if all of that is kept.
         """
         performers = self._perform_one
         for action in rest:
@@ -343,11 +371,9 @@ class Daemon:
         dirty, self._dirty = self._dirty, set()
         for listener in dirty:
             listener.flush()
-        if safe:
-            heard, self._heard = self._heard, []
-            for reports in heard:
-                self.pool.kept(reports)
-            self.pool.flush()
+        for reports in heard:
+            self.pool.kept(reports)
+        self.pool.flush()
         self._set_alarm()
 
     def _set_alarm(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobd.job import CPU, IO, Job, Plan
 from jobd.ready import Line, Queue
 
-UNIT = 256
+UNIT = 1024
 """One processor, in the parts that short calls may share it in."""
 
 LARGEST = 1 << 20

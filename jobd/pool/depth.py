@@ -5,7 +5,7 @@ from __future__ import annotations
 AHEAD = 0.02
 """Seconds of work that may be begun for one place: what the next urgent job waits at most."""
 
-MOST_CALLS, CALL = 256, 0.00002
+MOST_CALLS, CALL = 1024, 0.000005
 """How many calls a worker may hold, and the seconds that even an empty one takes."""
 
 MOST_COMMANDS, COMMAND = 8, 0.001

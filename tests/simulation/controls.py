@@ -11,6 +11,7 @@ from jobd.actions import Action
 from jobd.daemon import Daemon, Perform
 from jobd.feed import Feed
 from jobd.job import Job, State
+from jobd.pool import Heard
 from jobd.scheduler import Scheduler
 
 Rest = list[Action | Perform]
@@ -26,29 +27,29 @@ def without_fence(scheduler: Scheduler, job_id: int, attempt: int, out: list[Act
 _commit = Daemon._commit
 
 
-def answers_before_the_commit(daemon: Daemon, kept: list[Any], rest: Rest) -> None:
+def answers_before_the_commit(daemon: Daemon, kept: list[Any], rest: Rest, heard: list[Heard]) -> None:
     early: Rest = [action for action in rest if isinstance(action, actions.Reply)]
-    daemon._perform(early, safe=False)
-    _commit(daemon, kept, [action for action in rest if action not in early])
+    daemon._perform(early, [])
+    _commit(daemon, kept, [action for action in rest if action not in early], heard)
 
 
-def starts_before_the_commit(daemon: Daemon, kept: list[Any], rest: Rest) -> None:
+def starts_before_the_commit(daemon: Daemon, kept: list[Any], rest: Rest, heard: list[Heard]) -> None:
     early: Rest = [action for action in rest if isinstance(action, actions.Start)]
-    daemon._perform(early, safe=False)
-    _commit(daemon, kept, [action for action in rest if action not in early])
+    daemon._perform(early, [])
+    _commit(daemon, kept, [action for action in rest if action not in early], heard)
 
 
-def does_not_keep_the_attempt(daemon: Daemon, kept: list[Any], rest: Rest) -> None:
+def does_not_keep_the_attempt(daemon: Daemon, kept: list[Any], rest: Rest, heard: list[Heard]) -> None:
     known = [
         change for change in kept if not (isinstance(change, actions.Update) and change.job.state is State.RUNNING)
     ]
-    _commit(daemon, known, rest)
+    _commit(daemon, known, rest, heard)
 
 
-def forgets_reports_before_the_commit(daemon: Daemon, kept: list[Any], rest: Rest) -> None:
-    for reports in daemon._heard:
+def forgets_reports_before_the_commit(daemon: Daemon, kept: list[Any], rest: Rest, heard: list[Heard]) -> None:
+    for reports in heard:
         daemon.pool.kept(reports)
-    _commit(daemon, kept, rest)
+    _commit(daemon, kept, rest, [])
 
 
 async def lives_before_it_has_caught_up(feed: Feed) -> None:
@@ -57,7 +58,7 @@ async def lives_before_it_has_caught_up(feed: Feed) -> None:
     feed._daemon.watchers.add(feed)
 
 
-def _committing(otherwise: Callable[[Daemon, list[Any], Rest], None]) -> Patch:
+def _committing(otherwise: Callable[[Daemon, list[Any], Rest, list[Heard]], None]) -> Patch:
     return lambda: mock.patch.object(Daemon, "_commit", otherwise)
 
 

@@ -208,11 +208,11 @@ def answer_early() -> None:
     """Replies leave first, then, after a while, what they promise is given to the store."""
 
     def make(commit: Callable[..., None]) -> Callable[..., None]:
-        def early(daemon: Daemon, kept: list[Any], rest: list[Any]) -> None:
+        def early(daemon: Daemon, kept: list[Any], rest: list[Any], heard: list[Any]) -> None:
             replies = [action for action in rest if isinstance(action, actions.Reply | actions.Refuse)]
-            daemon._perform(list(replies), safe=False)
+            daemon._perform(list(replies), [])
             others = [action for action in rest if not isinstance(action, actions.Reply | actions.Refuse)]
-            daemon.clock.callLater(HELD, commit, daemon, kept, others)
+            daemon.clock.callLater(HELD, commit, daemon, kept, others, heard)
 
         return early
 

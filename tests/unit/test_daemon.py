@@ -7,7 +7,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from jobd import events
-from jobd.daemon import LOG_FULL, PRUNE_EVERY, RETRY_FULL
+from jobd.daemon import ENOUGH, LOG_FULL, PRUNE_EVERY, RETRY_FULL
 from jobd.errors import Full, StoreError
 from jobd.job import State
 from jobd.store import Pruned
@@ -110,6 +110,35 @@ class KeptFirst(SynchronousTestCase):
         store.release()
         daemon.settle()
         self.assertEqual(([1, 0, 0, 1], ["ok 1", "ok 2", "ok 3", "ok 4"]), (seen, client.take()))
+
+    def test_no_rest_with_enough(self) -> None:
+        """The pause ends as soon as so much has gathered that a batch of it is large."""
+        store = HeldStore()
+        daemon = MemoryDaemon(store, FakePool(cpus=1), rest=0.5)
+        client = daemon.connect()
+        client.send("run a", "run b")
+        store.release()
+        daemon.settle()
+        client.send("run c")
+        self.assertEqual(0, store.held)
+        client.send(*["run d"] * (ENOUGH // 2))
+        self.assertEqual(1, store.held)
+        store.release()
+        daemon.advance(0.5)
+        self.assertEqual((["ok 1", "ok 2", "ok 3"], 0), (client.take()[:3], store.held))
+
+    def test_the_next_batch_meanwhile(self) -> None:
+        """The store has the next batch before that which follows from this one is done, in its order."""
+        held: list[int] = []
+        self.client.send("run first")
+        self.client.send("run second")
+        self.daemon.daemon.settled().addCallback(lambda _: held.append(self.store.held))
+        self.release()
+        self.client.send("run third")
+        self.release()
+        self.assertEqual(([1], ["ok 1", "ok 2"]), (held, self.client.take()))
+        self.release()
+        self.assertEqual(["ok 3"], self.client.take())
 
     def test_one_write_a_turn(self) -> None:
         """All that a client is told in a turn goes out in one write."""
