@@ -201,7 +201,8 @@ class Daemon:
 
     def handle(self, event: Event) -> None:
         """Something has happened."""
-        self._gathered += self.scheduler.handle(event, self._now or self.now())
+        # What follows is added to what has gathered.
+        self.scheduler.handle(event, self._now or self.now(), self._gathered)
         if not self._turning:
             self.gather(())
 

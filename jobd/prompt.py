@@ -6,20 +6,27 @@ from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
 
-LITTLE = 16 * 1024
-"""Bytes: what has more does not care for the round, and could be told to go on before it has been told to stop."""
-
 
 def write(transport: Any, data: bytes) -> None:
     """
-    Write; a little at once, where the transport can. What the system does not take, and every error, waits for
-    the reactor as always.
+    Write at once, where the transport can and nothing waits before it: to have the reactor look out for room first
+    costs more than to write. What the system does not take, and every error, waits for the reactor as always.
     """
-    transport.write(data)
-    if (
-        len(data) <= LITTLE
-        and isinstance(transport, FileDescriptor)
-        and transport.connected
+    if _free(transport):
+        taken = transport.writeSomeData(data)
+        if isinstance(taken, int) and taken > 0:
+            data = data[taken:]
+    if data:
+        transport.write(data)
+
+
+def _free(transport: Any) -> bool:
+    """Whether it is a connection with the system itself, in which nothing waits."""
+    return (
+        isinstance(transport, FileDescriptor)
+        and bool(transport.connected)
         and not transport.disconnecting
-    ):
-        transport.doWrite()
+        and not transport.dataBuffer
+        # What it was given since; a Twisted that keeps that elsewhere is written to as always.
+        and not getattr(transport, "_tempDataBuffer", True)
+    )

@@ -113,12 +113,15 @@ class Scheduler:
             events.Tick: self._tick,
         }
 
-    def handle(self, event: Event, now: Now) -> list[Action]:
+    def handle(self, event: Event, now: Now, out: list[Action] | None = None) -> list[Action]:
         """
         What follows from an event, but for the starts: see L{fill}. A request that is wrong becomes a
         L{Refuse}, and nothing else changes.
+
+        @param out: the actions up to now, to which those that follow are added.
         """
-        out: list[Action] = []
+        if out is None:
+            out = []
         self._handlers[type(event)](event, now, out)
         return out
 

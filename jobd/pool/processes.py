@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -38,6 +37,9 @@ OVERDUE = 2.0
 STUCK = 5.0
 """Seconds after that when a worker that is still there hangs in the kernel."""
 
+HEAVIEST = 1 << 30
+"""More than any worker's load."""
+
 PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before a worker is started anew that died before it was ready: the first time, and at most."""
 
@@ -46,9 +48,6 @@ COMPLAIN = 60.0
 
 STOP = 30.0
 """Seconds for the workers to end everything when the daemon stops; then they are killed."""
-
-
-_load = attrgetter("load")
 
 
 def _simply(happen: Callable[[bytes], object], data: bytes) -> None:
@@ -181,7 +180,12 @@ class ProcessPool:
         workers = self._workers[lane]
         if len(workers) < 2:
             return workers[0] if workers else None
-        return min(workers, key=_load)
+        best, least = workers[0], HEAVIEST
+        for worker in workers:
+            load = worker.load if worker.slow or worker.closing else len(worker.inflight)
+            if load < least:
+                best, least = worker, load
+        return best
 
     def _worker_of(self, attempt: Attempt) -> Worker | None:
         return next((worker for worker in self._all() if attempt in worker.inflight), None)

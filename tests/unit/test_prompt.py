@@ -64,15 +64,12 @@ class WriteTests(TestCase):
     def setUp(self) -> None:
         self.transport = Descriptor()
 
-    def test_little(self) -> None:
-        """A little is with the system before the call returns, and nothing is left to the reactor."""
-        prompt.write(self.transport, b"ok 1\n")
-        self.assertEqual((b"ok 1\n", False), (self.transport.taken, self.transport.waits))
-
-    def test_much(self) -> None:
-        """What is more waits for the reactor."""
-        prompt.write(self.transport, bytes(prompt.LITTLE + 1))
-        self.assertEqual((b"", True), (self.transport.taken, self.transport.waits))
+    def test_at_once(self) -> None:
+        """However much it is, what the system takes it has before the call returns, and nothing is left to the reactor."""
+        for data in (b"ok 1\n", bytes(1 << 19)):
+            self.transport.taken = b""
+            prompt.write(self.transport, data)
+            self.assertEqual((data, False), (self.transport.taken, self.transport.waits))
 
     def test_no_room(self) -> None:
         """What the system does not take waits for the reactor, and keeps its turn."""
@@ -81,6 +78,7 @@ class WriteTests(TestCase):
         self.assertEqual((b"ok ", True), (self.transport.taken, self.transport.waits))
         self.transport.room = 100
         prompt.write(self.transport, b"ok 2\n")
+        self.assertEqual(b"ok ", self.transport.taken)
         self.transport.doWrite()
         self.assertEqual((b"ok 1\nok 2\n", False), (self.transport.taken, self.transport.waits))
 
