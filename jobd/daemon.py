@@ -161,7 +161,7 @@ class Daemon:
         self._alarm_at: float | None = None
         self._full_logged = float("-inf")
         self._keep: tuple[int, float] = (0, 0.0)
-        self._ended_since = 0
+        self._kept_from = 0
         self._perform_one: dict[type, Callable[[Any], None]] = {
             actions.Reply: self._reply,
             actions.Refuse: self._refuse,
@@ -185,7 +185,7 @@ class Daemon:
         found = self.scheduler.restore(snapshot, self.now())
         self.instance = snapshot.instance
         self.announced = self.scheduler.cursor
-        self._ended_since = len(self.scheduler.ended)
+        self._kept_from = self.announced - len(self.scheduler.ended)
         running = [action for action in found if isinstance(action, actions.Start)]
         self.pool.open(self.handle, self.progressed, running)
         self.gather(found[len(running) :])
@@ -375,6 +375,8 @@ class Daemon:
         for reports in heard:
             self.pool.kept(reports)
         self.pool.flush()
+        if self._keep[0] and self.announced - self._kept_from > self._keep[0] * 1.1 + 100:
+            self.prune()
         self._set_alarm()
 
     def _set_alarm(self) -> None:
@@ -423,9 +425,6 @@ class Daemon:
                 watcher.announced(action.cursor, action.job_id, line)
         if self.progress:
             self.progress.pop(action.job_id, None)
-        self._ended_since += 1
-        if self._keep[0] and self._ended_since > self._keep[0] * 1.1 + 100:
-            self.prune()
 
     def progressed(self, job_id: int, attempt: int, json: bytes) -> None:
         """A running attempt has said how far it is. One that is over is not listened to."""
@@ -486,7 +485,7 @@ class Daemon:
         self.prune()
 
     def prune(self) -> None:
-        self._ended_since = min(self._ended_since, self._keep[0])
+        self._kept_from = max(self._kept_from, self.announced - self._keep[0])
         before = self._wall() - self._keep[1]
         self.store.prune(self._keep[0], before, self._pruned)
 

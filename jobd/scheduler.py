@@ -113,7 +113,7 @@ class Scheduler:
             events.Tick: self._tick,
         }
 
-    def handle(self, event: Event, now: Now, out: list[Action] | None = None) -> list[Action]:
+    def handle(self, event: Event, now: Now, out: list[Any] | None = None) -> list[Any]:
         """
         What follows from an event, but for the starts: see L{fill}. A request that is wrong becomes a
         L{Refuse}, and nothing else changes.
@@ -238,15 +238,10 @@ class Scheduler:
         # The reply goes before the events of its own jobs, which may be skipped as they come in.
         reply = Reply(conn, event.tag)
         out.append(reply)
-        if len(jobs) == 1 and jobs[0].spec.key is None:
-            retry_of = event.retry_of[0] if event.retry_of else None
-            reply.text = b"%d" % self._accept(conn, jobs[0], (), retry_of, now, out)
-            return
         ids: list[int] = []
         again: list[int] = []
         for index, submission in enumerate(jobs):
-            key = submission.spec.key
-            known = None if key is None else self.keys.get(key)
+            known = None if submission.plain else self.keys.get(submission.spec.key or "")
             if known is None:
                 retry_of = event.retry_of[index] if event.retry_of else None
                 ids.append(self._accept(conn, submission, ids, retry_of, now, out))
@@ -264,13 +259,12 @@ class Scheduler:
             raise Draining("the daemon is draining and accepts no more jobs")
         fresh: dict[str, int] = {}
         for index, submission in enumerate(event.jobs):
-            spec = submission.spec
+            if submission.plain:
+                continue
+            spec, fingerprint = submission.spec, submission.fingerprint
             if spec.after:
                 check_after(spec.after, index, self.state_of)
-            if spec.key is None:
-                continue
-            fingerprint = submission.fingerprint
-            if fingerprint is None:
+            if fingerprint is None or spec.key is None:
                 continue
             job_id, known = self.keys.get(spec.key, (0, fresh.setdefault(spec.key, fingerprint)))
             if known != fingerprint:
@@ -286,33 +280,37 @@ class Scheduler:
         now: Now,
         out: list[Action],
     ) -> int:
-        spec, json, fingerprint = submission.spec, submission.json, submission.fingerprint
-        job_id = self.next_id
+        spec, job_id = submission.spec, self.next_id
+        self.next_id = job_id + 1
+        notify = conn if spec.notify else 0
+        if notify:
+            self._subscriptions.expect(notify)
+        job = self.jobs[job_id] = Job(job_id, QUEUED, submission.plan, submission.json, now.wall, notify)
+        out.append(Insert(job, spec, submission.fingerprint, retry_of))
+        if submission.plain:
+            self.places.add(job)
+        else:
+            self._relate(job, submission, earlier, now, out)
+        return job_id
+
+    def _relate(self, job: Job, submission: Submission, earlier: Sequence[int], now: Now, out: list[Action]) -> None:
+        """A job that has to do with others, or with the time."""
+        spec, fingerprint = submission.spec, submission.fingerprint
         if fingerprint is not None and spec.key is not None:
-            self._remember_key(job_id, spec.key, fingerprint)
-        after: dict[int, str] = {}
+            self._remember_key(job.id, spec.key, fingerprint)
+        if spec.group is not None:
+            self.groups.join(job.id, spec.group)
+        if spec.delay:
+            job.due = now.wall + spec.delay
         if spec.after:
             after = resolve_after(spec.after, earlier)
             if any(int(name) < 0 for name in spec.after):
-                json = with_after(json, after)
-        notify = conn if spec.notify else 0
-        job = Job(job_id, QUEUED, submission.plan, json, now.wall, notify)
-        self.next_id = job_id + 1
-        self.jobs[job_id] = job
-        if spec.group is not None:
-            self.groups.join(job_id, spec.group)
-        if notify:
-            self._subscriptions.expect(notify)
-        out.append(Insert(job, spec, fingerprint, retry_of))
-        if spec.delay:
-            job.due = now.wall + spec.delay
-        if after:
+                job.spec = with_after(job.spec, after)
             self._await(job, after, now, out)
         elif spec.delay:
             self._sleep(job, now)
         else:
             self.places.add(job)
-        return job_id
 
     def _await(self, job: Job, after: dict[int, str], now: Now, out: list[Action]) -> None:
         """Block the job until all that it comes after has ended as it wishes; skip it if that can no longer be."""
@@ -466,9 +464,9 @@ class Scheduler:
         del self.jobs[job_id]
         self.ended.set(job_id, state)
         self.totals[WORDS[state]] += 1
-        conns = self._subscriptions.recipients(job_id, job.notify)
+        conns, over = self._subscriptions.tell(job_id, job.notify)
         out += (Update(job), Announce(cursor, job_id, state, outcome, conns))
-        if conns and (over := self._subscriptions.pay(conns)):
+        if over:
             out.extend(map(Close, over))
         if self.groups.open:
             last = self.groups.leave(job_id, state)

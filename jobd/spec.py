@@ -88,13 +88,15 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     """
     A job as it was submitted: its fields, and the JSON they came in, which
     goes to the worker and the store as it is; how it is to be scheduled.
-    C{fingerprint} is the L{digest} of a job that has a key.
+    C{fingerprint} is the L{digest} of a job that has a key. C{plain}: it has
+    nothing to do with other jobs or with the time, so it is ready at once.
     """
 
     spec: JobSpec
     json: bytes
     plan: Plan
     fingerprint: int | None = None
+    plain: bool = True
 
 
 def parse_submission(argument: bytes) -> list[Submission]:
@@ -135,7 +137,8 @@ def parse_job(json: bytes) -> Submission:
         _refuse_depth(spec)
     if json.find(_NEWLINE) >= 0:
         json = wire.to_json(_any.decode(json))
-    return Submission(spec, json, plan_of(spec), None if spec.key is None else digest(json))
+    plain = spec.key is None and not spec.after and not spec.delay and spec.group is None
+    return Submission(spec, json, plan_of(spec), None if spec.key is None else digest(json), plain)
 
 
 def parse_kept(json: bytes) -> JobSpec:

@@ -39,13 +39,12 @@ class Subscriptions:
             waiters.append(conn)
             self.expect(conn)
 
-    def recipients(self, job_id: int, submitter: int) -> list[int]:
-        """Who is owed the job's finish event and still there."""
+    def tell(self, job_id: int, submitter: int) -> tuple[list[int], list[int]]:
+        """The job's finish event is told. Returns who is owed it and still there, and which of them can be closed now."""
         conns = [submitter] if submitter in self._owed else []
-        waiters = self._waiters.pop(job_id, None) if self._waiters else None
-        if waiters is not None:
+        if self._waiters and (waiters := self._waiters.pop(job_id, None)) is not None:
             conns.extend(conn for conn in waiters if conn in self._owed)
-        return conns
+        return conns, self.pay(conns)
 
     def pay(self, conns: Iterable[int]) -> list[int]:
         """One event less is owed to each. Returns those that can be closed now."""

@@ -16,15 +16,15 @@ class SubscriptionsTests(TestCase):
         book.expect(1)
         for conn in (2, 1, 2, 3):
             book.listen(conn, 17, submitter=1)
-        self.assertEqual([1, 2, 3], book.recipients(17, 1))
-        self.assertEqual([1], book.recipients(17, 1))
+        self.assertEqual([1, 2, 3], book.tell(17, 1)[0])
+        self.assertEqual([1], book.tell(17, 1)[0])
 
     def test_nobody(self) -> None:
         """A job without a submitter, or with one that is gone, is told to who listens."""
         book = Subscriptions()
         book.listen(2, 17, submitter=0)
-        self.assertEqual([2], book.recipients(17, 0))
-        self.assertEqual([], book.recipients(18, 5))
+        self.assertEqual([2], book.tell(17, 0)[0])
+        self.assertEqual([], book.tell(18, 5)[0])
 
     def test_close(self) -> None:
         """A connection that leaves can be closed once it is owed nothing more, not before and not twice."""
@@ -46,4 +46,4 @@ class SubscriptionsTests(TestCase):
         book.leave(1)
         book.forget(1)
         book.forget(9)
-        self.assertEqual(([], False), (book.recipients(17, 1), 1 in book))
+        self.assertEqual(([], False), (book.tell(17, 1)[0], 1 in book))
