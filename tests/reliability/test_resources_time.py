@@ -75,7 +75,7 @@ class Jumps(SynchronousTestCase):
         patient = self.talk.submit(shell=f"echo x > {told.path}; read x < {gate.path}", timeout=DAY / 2, cpus=0)
         told.wait()
         before = self.talk.json(f"show {patient}")["started"]
-        short = self.talk.submit(shell=f"echo x > {told.path}; sleep 1000", timeout=2, grace=0, cpus=0)
+        short = self.talk.submit(shell=f"echo x > {told.path}; sleep 1000", timeout=5, grace=0, cpus=0)
         told.wait()
         flag = self.folder / f"flag{by}"
         again = self.talk.submit(shell=f"[ -e {flag} ] || {{ touch {flag}; exit 1; }}", attempts=2, backoff=1, cpus=0)
