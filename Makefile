@@ -44,8 +44,9 @@ fuzz: $(VENV)/ready ## give every reader bytes nobody meant to send (SECONDS=600
 	@sh tools/system-packages.sh
 	@JOBD_FUZZ_SECONDS=$(or $(SECONDS),120) $(BIN)/python -m twisted.trial tests.cpp.test_build.FuzzTests
 
-soak: $(VENV)/ready ## a mixed load for a while, and whether anything grows (MINUTES=20)
+soak: $(VENV)/ready ## a mixed load for a while, and whether anything grows; a job of 10 GB of output (MINUTES=20)
 	@$(BIN)/python -m tests.soak $(MINUTES:%=--minutes %)
+	@JOBD_OUTPUT_MEGABYTES=10000 $(BIN)/python -m twisted.trial tests.reliability.test_processes.Output
 
 bench: $(VENV)/ready $(VENV)/peers ## measure jobd beside its peers; ARGS="--quick" sees that it works
 	@sh tools/system-packages.sh bench

@@ -25,7 +25,7 @@ from urllib.parse import quote
 import jobd
 from jobd.worker.sweep import sweep
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds to wait for a daemon on a busy machine; never reached when all is well."""
 
 _TWISTD = """
@@ -319,7 +319,7 @@ def _still_there(handles: Sequence[int]) -> int:
     poller = select.poll()
     for handle in handles:
         poller.register(handle, select.POLLIN)
-    while left and (ended := poller.poll(5000)):
+    while left and (ended := poller.poll(PATIENCE * 1000)):
         for handle, _ in ended:
             left.discard(handle)
             poller.unregister(handle)

@@ -20,8 +20,8 @@ namespace {
 
 jobd::options quick() {
     jobd::options out;
-    out.connect_timeout = 10s;
-    out.timeout = 20s;
+    out.connect_timeout = 120s;
+    out.timeout = 120s;
     return out;
 }
 
@@ -29,7 +29,7 @@ jobd::options quick() {
 int run(const std::string& line) {
     jobd::client c(quick());
     const auto job = c.submit(jobd::shell(line));
-    const jobd::result result = job.get(30s);
+    const jobd::result result = job.get(120s);
     std::cout << jobd::to_string(result.state) << ' ' << result.exit_code.value_or(-1) << ' ' << result.attempt << '\n'
               << c.output(job).data << c.output(job, "stderr").data << c.why(job) << '\n';
     return result.ok() ? 0 : 1;
@@ -38,7 +38,7 @@ int run(const std::string& line) {
 /// Submits jobs in several ways, and prints each finish as it is told, until all have ended.
 int many(int count) {
     jobd::options options = quick();
-    options.timeout = 60s;
+    options.timeout = 120s;
     jobd::client c(options);
     c.on_finish([](const jobd::result& result) { std::cout << "finish " << result.id << ' ' << result.cursor << std::endl; });
     std::vector<jobd::job> jobs;
@@ -58,7 +58,7 @@ int many(int count) {
 int watch(int count) {
     jobd::watch all(quick(), 0);
     for (int i = 0; i < count; ++i) {
-        const auto told = all.next(60s);
+        const auto told = all.next(120s);
         if (!told) return 1;
         std::cout << told->cursor << ' ' << told->job << ' ' << told->state << std::endl;
     }
@@ -69,28 +69,28 @@ int watch(int count) {
 int tour() {
     jobd::client c(quick());
     const auto call = c.submit(jobd::call("math:pow").arg(2).arg(10));
-    std::cout << call.get(30s).value().text() << '\n';
+    std::cout << call.get(120s).value().text() << '\n';
     const auto cat = c.submit(jobd::command("cat").input("from stdin").env("A", "b").queue("q").priority(3).label("l").group("g").cpus(0));
-    cat.wait_for(30s);
+    cat.wait_for(120s);
     std::cout << c.output(cat).data << '\n';
     const auto broken = c.submit(jobd::call("math:factorial").arg(-1));
-    std::cout << broken.get(30s).error << '\n';
+    std::cout << broken.get(120s).error << '\n';
     const auto both = c.submit_many(std::vector<jobd::shell>{jobd::shell("exit 1"), jobd::shell("true").after_previous()});
-    std::cout << jobd::to_string(both[1].get(30s).state) << ' ' << (both[1].get().because == both[0].id()) << '\n';
+    std::cout << jobd::to_string(both[1].get(120s).state) << ' ' << (both[1].get().because == both[0].id()) << '\n';
     const auto failed = c.submit(jobd::shell("true").after(both[0], jobd::on::failed));
-    std::cout << jobd::to_string(failed.get(30s).state) << '\n';
+    std::cout << jobd::to_string(failed.get(120s).state) << '\n';
     const auto slow = c.submit(jobd::command("sleep").arg("60").timeout(100ms).grace(1s));
-    std::cout << jobd::to_string(slow.get(30s).state) << '\n';
+    std::cout << jobd::to_string(slow.get(120s).state) << '\n';
     const auto later = c.submit(jobd::shell("true").delay(1h));
-    std::cout << c.why(later) << '\n' << c.cancel(later) << ' ' << jobd::to_string(later.get(30s).state) << '\n';
-    std::cout << c.retry(std::to_string(both[0].id()))[0].get(30s).exit_code.value() << '\n';
+    std::cout << c.why(later) << '\n' << c.cancel(later) << ' ' << jobd::to_string(later.get(120s).state) << '\n';
+    std::cout << c.retry(std::to_string(both[0].id()))[0].get(120s).exit_code.value() << '\n';
     std::cout << c.show(cat)["spec"]["label"].as_string() << ' ' << c.list()["jobs"].as_array().size() << ' '
               << c.limit_queue("q", 2)["limit"].as_integer() << ' ' << c.hello()["protocol"].as_integer() << '\n';
     const auto twice = c.submit(jobd::shell("true").key("once"));
     std::cout << (c.submit(jobd::shell("true").key("once")).id() == twice.id()) << '\n';
     jobd::follow output(quick(), {c.submit(jobd::shell("echo one; sleep 0.1; echo two >&2")).id()});
     while (!output.ended()) {
-        const auto piece = output.next(30s);
+        const auto piece = output.next(120s);
         if (!piece) return 1;
         std::cout << (piece->result ? "ended\n" : piece->is_error ? "err " : "out ") << piece->data;
     }
@@ -142,7 +142,7 @@ int load_watch(const jobd::options& options, const std::vector<std::uint64_t>& i
     std::set<std::uint64_t> left(ids.begin(), ids.end());
     const auto all = opened<jobd::watch>(options, std::stoull(wanted("SINCE")));
     while (!left.empty()) {
-        const auto told = all->next(60s);
+        const auto told = all->next(120s);
         if (!told) return 1;
         std::cout << finish_line(told->job, told->cursor, told->state) << std::flush;
         left.erase(told->job);
@@ -153,7 +153,7 @@ int load_watch(const jobd::options& options, const std::vector<std::uint64_t>& i
 int load_follow(const jobd::options& options, const std::vector<std::uint64_t>& ids) {
     const auto output = opened<jobd::follow>(options, ids);
     while (!output->ended()) {
-        const auto piece = output->next(60s);
+        const auto piece = output->next(120s);
         if (!piece) return 1;
         if (piece->result) {
             std::cout << finish_line(piece->job, piece->result->cursor, jobd::to_string(piece->result->state));

@@ -30,8 +30,8 @@ jobd::options to(const scripted& daemon) {
     jobd::options out;
     out.url = daemon.url();
     out.token = "secret";
-    out.timeout = 10s;
-    out.connect_timeout = 5s;
+    out.timeout = 120s;
+    out.connect_timeout = 120s;
     return out;
 }
 
@@ -114,7 +114,7 @@ TEST("waiting for a time ends in time, and says whether the job has ended") {
     HOLDS(!job.done());
     EQUAL(std::string("TIMEOUT"), ERROR_OF(job.get(1ms)).code_name());
     go.set_value();
-    HOLDS(job.wait_for(10s));
+    HOLDS(job.wait_for(120s));
     HOLDS(job.done());
 }
 
@@ -149,7 +149,7 @@ TEST("many jobs go in one line, and edges between them stay") {
     const auto jobs = c.submit_many(
         std::vector<jobd::shell>{jobd::shell("a"), jobd::shell("b").after_previous(), jobd::shell("c").after_previous(2)});
     EQUAL(9U, jobs[2].id());
-    HOLDS(jobd::wait_for_all(jobs, 10s));
+    HOLDS(jobd::wait_for_all(jobs, 120s));
     EQUAL(2, jobs[1].get().exit_code.value());
 }
 
@@ -190,7 +190,7 @@ TEST("futures are fulfilled with results and with errors, posted jobs are pipeli
     EQUAL(std::string("[1]"), first.get().value().text());
     HOLDS(ERROR_OF(second.get()).code() == errc::draining);
     EQUAL(2U, third.id());
-    HOLDS(third.get(10s).ok());
+    HOLDS(third.get(120s).ok());
     HOLDS(third.future().get().ok());
 }
 
@@ -261,7 +261,7 @@ TEST("a job of somebody else is waited for by its id, by two handles too") {
     HOLDS(one.get().state == jobd::state::cancelled);
     HOLDS(ERROR_OF(c.attach(99).get()).code() == errc::no_such_job);
     const auto quiet = c.submit(jobd::shell("x").notify(false));
-    HOLDS(quiet.get(10s).ok());
+    HOLDS(quiet.get(120s).ok());
     HOLDS(!two.done());
 }
 
@@ -516,7 +516,7 @@ TEST("a client that is moved goes on, and one that is moved onto is closed") {
     const auto job = first.submit(jobd::shell("x"));
     second = std::move(first);
     EQUAL(std::string(), two.finish());
-    HOLDS(job.get(10s).ok());
+    HOLDS(job.get(120s).ok());
     second.ping();
 }
 
@@ -552,7 +552,7 @@ TEST("a reply of megabytes arrives, and a line without an end is given up") {
     }));
     client c(to(daemon));
     EQUAL(large.size(), c.show(1).as_string().size());
-    HOLDS(ERROR_OF(c.submit(jobd::shell("x")).get(20s)).code() == errc::protocol);
+    HOLDS(ERROR_OF(c.submit(jobd::shell("x")).get(120s)).code() == errc::protocol);
 }
 
 TEST("a broken protocol later on ends every wait with an error PROTOCOL") {
@@ -564,7 +564,7 @@ TEST("a broken protocol later on ends every wait with an error PROTOCOL") {
             p.wait_for_end();
         }));
         client c(to(daemon));
-        HOLDS(ERROR_OF(c.post(jobd::shell("x")).get(10s)).code() == errc::protocol);
+        HOLDS(ERROR_OF(c.post(jobd::shell("x")).get(120s)).code() == errc::protocol);
     }
 }
 
@@ -605,8 +605,8 @@ TEST("a daemon that stalls ends in an error in time: in the greeting, in a reque
                      }),
                      again(stall)});
     options = to(frozen);
-    options.liveness = 50ms;
-    options.reconnect_for = 100ms;
+    options.liveness = 500ms;
+    options.reconnect_for = 1s;
     client c(options);
     const auto job = c.submit(jobd::shell("x"));
     HOLDS(ERROR_OF(job.get()).code() == errc::connection);
@@ -626,13 +626,13 @@ TEST("a request that is swallowed is sent again on another connection, also whil
                          p.linger();
                      })});
     jobd::options options = to(daemon);
-    options.liveness = 300ms;
+    options.liveness = 1s;
     client c(options);
     c.on_finish([](const jobd::result&) {});
     c.post(jobd::shell("x"));
     c.wait_all();
     std::this_thread::sleep_for(2 * options.liveness);  // the thread has had its one look
-    EQUAL(std::string("{}"), c.request("stats", 20s, true));
+    EQUAL(std::string("{}"), c.request("stats", 120s, true));
     c.close();
     EQUAL(std::string(), daemon.finish());
 }
@@ -731,7 +731,7 @@ TEST("a loop of one's own drives the client, through a lost connection too") {
     client c(options);
     c.on_finish([&](const jobd::result& result) { seen.push_back(result.id); });
     const auto future = c.submit_async(jobd::shell("x"));
-    const auto until = std::chrono::steady_clock::now() + 10s;
+    const auto until = std::chrono::steady_clock::now() + 120s;
     while (seen.empty() && std::chrono::steady_clock::now() < until) {
         pollfd entry{c.native_handle(), static_cast<short>(c.wants_write() ? POLLIN | POLLOUT : POLLIN), 0};
         ::poll(&entry, 1, c.poll_timeout());

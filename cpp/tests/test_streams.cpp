@@ -47,7 +47,7 @@ TEST("a watch goes on from its cursor after a lost connection: nothing is left o
     jobd::watch all(to(daemon), 4);
     std::string seen;
     for (int i = 0; i < 4; ++i) {
-        const auto told = all.next(10s);
+        const auto told = all.next(120s);
         HOLDS(told.has_value());
         seen += std::to_string(told->cursor) + told->state + " ";
         EQUAL(told->job != 0, told->result().has_value());
@@ -70,8 +70,8 @@ TEST("a watch ends with an error when another instance answers, whose cursors me
                          p.wait_for_end();
                      }});
     jobd::watch all(to(daemon), 4);
-    HOLDS(all.next(10s).has_value());
-    HOLDS(ERROR_OF(all.next(10s)).code() == errc::connection);
+    HOLDS(all.next(120s).has_value());
+    HOLDS(ERROR_OF(all.next(120s)).code() == errc::connection);
     HOLDS(!all.next(10ms));
 }
 
@@ -92,10 +92,10 @@ TEST("a watch from now on takes up where the daemon said now is") {
                          p.wait_for_end();
                      }});
     jobd::watch all(to(daemon), std::nullopt, true);
-    const auto progress = all.next(10s);
+    const auto progress = all.next(120s);
     EQUAL(std::string("progress"), progress->state);
     EQUAL(1, progress->data()["done"].as_integer());
-    EQUAL(913U, all.next(10s)->cursor);
+    EQUAL(913U, all.next(120s)->cursor);
 }
 
 TEST("events that are gone are an error GONE") {
@@ -123,7 +123,7 @@ TEST("a watch whose daemon does not come back is an error CONNECTION") {
     options.reconnect_for = 100ms;
     jobd::watch all(options);
     daemon.reset();
-    HOLDS(ERROR_OF(all.next(20s)).code() == errc::connection);
+    HOLDS(ERROR_OF(all.next(120s)).code() == errc::connection);
 }
 
 TEST("output is followed to its end, through a lost connection without a gap or a repetition") {
@@ -149,7 +149,7 @@ TEST("output is followed to its end, through a lost connection without a gap or 
     std::string seen[2];
     bool ok = false;
     while (!output.ended()) {
-        const auto piece = output.next(10s);
+        const auto piece = output.next(120s);
         HOLDS(piece.has_value());
         seen[piece->is_error ? 1 : 0] += piece->data;
         if (piece->result) ok = piece->result->ok();
@@ -157,7 +157,7 @@ TEST("output is followed to its end, through a lost connection without a gap or 
     EQUAL(std::string("one\ntwo"), seen[0]);
     EQUAL(std::string("e\n\xFF"), seen[1]);
     HOLDS(ok);
-    HOLDS(!output.next(10s));
+    HOLDS(!output.next(120s));
 }
 
 TEST("a job reports its progress in one line, and a program that is no job says nothing") {

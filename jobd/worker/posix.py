@@ -281,7 +281,8 @@ class Runner:
             return
         size = sum(map(spool.size, command.own))
         command.pause = min(4 * command.pause, _LONGEST_PAUSE) if size == command.written else _LOOK
-        command.next_look = now + command.pause
+        # Those that have the same pause are looked at together: all at rest wake this process once.
+        command.next_look = (now // command.pause + 1) * command.pause
         command.written = size
         if size > spool.limit:
             for file in command.own:

@@ -130,13 +130,15 @@ class Printed:
     def __init__(self, folder: str, log: Callable[[str], None], limit: int = 0) -> None:
         self._lock = Lock()
         self._scratches = [Scratch(folder, stream, number, log, limit) for number, stream in enumerate(STREAMS, 1)]
+        self._ended: tuple[int, int] | None = None
         self._out, self._err = text_stream(1), text_stream(2)
         sys.stdout, sys.stderr = self._out, self._err
 
     def publish(self, job: int, attempt: int, still: Callable[[], bool]) -> None:
         """Let the output of a running job be followed, if it is C{still} the one that runs."""
         with self._lock:
-            if still():
+            # One whose output was collected may still pass for the one that runs: the file is the next one's by now.
+            if still() and (job, attempt) != self._ended:
                 for scratch in self._scratches:
                     scratch.publish(job, attempt)
 
@@ -158,6 +160,7 @@ class Printed:
         except (OSError, ValueError):
             whole = False
         with self._lock:
+            self._ended = (job, attempt)
             # A list: each has to.
             cut = any([scratch.collect(job, attempt) for scratch in self._scratches])
         if not whole:

@@ -20,7 +20,7 @@ MARKS = ("run", "file=", "elsewhere")
 class BlockTests(TestCase):
     """One daemon, one folder and one home for each document."""
 
-    timeout = 300
+    timeout = 900
 
     def follow(self, document: Path) -> None:
         """Do all that a document says, from its top to its end."""

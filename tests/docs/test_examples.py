@@ -31,7 +31,7 @@ def programs() -> list[Path]:
 class ExampleTests(TestCase):
     """Each runs with nothing but a daemon to speak to, leaves it running, and ends with 0."""
 
-    timeout = 300
+    timeout = 900
 
     def run_example(self, path: Path) -> None:
         if sys.platform == "win32" and path.suffix == ".sh":
@@ -80,7 +80,7 @@ _add_tests()
 class PipelineTests(TestCase):
     """The demo."""
 
-    timeout = 300
+    timeout = 900
 
     def test_pipeline(self) -> None:
         """It does what it says, on some modules, and leaves nothing behind in the folder for temporary files."""

@@ -17,7 +17,7 @@ from .transcripts import Mismatch, compare, replay
 class TranscriptTests(TestCase):
     """One daemon, with a fresh state, for each transcript."""
 
-    timeout = 120
+    timeout = 600
 
     def play(self, block: Block) -> None:
         """Replay one transcript: over TCP where it is marked so, else over a Unix socket."""

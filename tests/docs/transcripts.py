@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 MEASURED = {"wall", "user", "sys", "max_rss", "submitted", "started", "ended"}
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 _EVENT = re.compile(r"\* (?P<cursor>\d+) (?P<job>\d+) (?P<state>\S+)(?: (?P<json>.*))?")
 _IDS = re.compile(r"ok ([\d,-]+)")

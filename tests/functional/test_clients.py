@@ -35,7 +35,7 @@ from tests.functional.certificates import Authority
 from tests.functional.shared import shared_daemon
 
 ROOT = str(Path(jobd.__file__).parent.parent)
-LIMIT = 30.0
+LIMIT = 120.0
 
 
 class Blocking(TestCase):

@@ -158,7 +158,7 @@ class Killed(Restarts):
         }
         self.assertEqual(expected, states)
 
-    test_running_and_waiting.timeout = 60  # type: ignore[attr-defined]
+    test_running_and_waiting.timeout = 300  # type: ignore[attr-defined]
 
     def test_what_had_ended(self) -> None:
         """show, why, output and watch from any cursor answer as before; nothing is announced anew."""

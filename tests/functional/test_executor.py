@@ -23,7 +23,7 @@ from tests.functional import calls
 from tests.functional.shared import shared_daemon
 
 ROOT = str(Path(jobd.__file__).parent.parent)
-LIMIT = 30.0
+LIMIT = 120.0
 
 
 class ExecutorTestCase(TestCase):
@@ -225,7 +225,9 @@ class Mapping(ExecutorTestCase):
         """A result that is not there in time is a TimeoutError; those before it have been yielded."""
         gate = self.gate()
         executor = self.executor()
-        results = executor.map(_wait_unless_none, [None, None, str(gate)], timeout=2)
+        results = executor.map(_wait_unless_none, [None, None, str(gate)], timeout=0.5)
+        # What was submitted later has ended: the first two have as well.
+        executor.submit(calls.square, 2).result(LIMIT)
         came: list[None] = []
         with self.assertRaises(cf.TimeoutError):
             for result in results:

@@ -23,7 +23,7 @@ from tests.daemon import Daemon
 from tests.functional.shared import shared_daemon
 
 ROOT = str(Path(jobd.__file__).parent.parent)
-LIMIT = 60.0
+LIMIT = 120.0
 JOBCTL = [sys.executable, "-m", "jobd.cli"]
 
 

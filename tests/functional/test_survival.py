@@ -114,7 +114,7 @@ class Killed(Surviving):
         """What an earlier daemon has started is cancelled like any other, and so is what times out."""
         talk = self.begin()
         command, call = self.begun(talk, "command"), self.begun(talk, "cpu")
-        timed = self.begun(talk, "command", timeout=1)
+        timed = self.begun(talk, "command", timeout=5)
         talk = self.again()
         talk.ok(f"wait {command},{call},{timed}")
         talk.ok(f"cancel {command},{call}")

@@ -42,7 +42,7 @@ def make_distributions() -> Distributions:
 class InstallTests(TestCase):
     """Each way to install gives the same programs, and takes them away again."""
 
-    timeout = 300  # it starts some thirty interpreters
+    timeout = 900  # it starts some thirty interpreters
 
     def setUp(self) -> None:
         self.made = make_distributions()

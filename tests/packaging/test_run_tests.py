@@ -16,7 +16,7 @@ LINUX = sys.platform.startswith("linux")
 class RunTestsTests(TestCase):
     """tools/run_tests.py on small suites of its own."""
 
-    timeout = 120
+    timeout = 600
 
     def conclude(self, body: str) -> tuple[int, str]:
         """

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds for what must become so on a busy machine; never reached when all is well."""
 
 
@@ -33,17 +33,50 @@ def memory(pid: int, name: str = "VmRSS") -> int:
     raise AssertionError(f"no {name} of process {pid}")
 
 
-def used(pid: int) -> float:
-    """Seconds of processor time."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-
-
-def share(pid: int, seconds: float = 1.0) -> float:
-    """Of one processor, measured over so many seconds from now on."""
-    before, begun = used(pid), time.monotonic()
+def wake_ups(pids: Iterable[int], seconds: float) -> dict[int, int]:
+    """
+    How often each thread of these processes falls asleep anew in so many seconds from now on, by its number; those
+    that sleep on are left out. It is a count of what they do themselves: neighbours do not change it.
+    """
+    pids = list(pids)
+    before = {thread: _sleeps(path) for pid in pids for thread, path in _threads(pid)}
     time.sleep(seconds)
-    return (used(pid) - before) / (time.monotonic() - begun)
+    after = {thread: _sleeps(path) for pid in pids for thread, path in _threads(pid)}
+    counts = {thread: count - before.get(thread, 0) for thread, count in after.items()}
+    return {thread: count for thread, count in counts.items() if count}
+
+
+def _threads(pid: int) -> list[tuple[int, Path]]:
+    return [(int(path.name), path) for path in Path(f"/proc/{pid}/task").iterdir()]
+
+
+def _sleeps(thread: Path) -> int:
+    for line in (thread / "status").read_text().splitlines():
+        if line.startswith("voluntary_ctxt_switches:"):
+            return int(line.split()[1])
+    raise AssertionError("this system does not count how often a thread sleeps")
+
+
+def _awake(pid: int) -> float:
+    """Seconds for which the threads of a process have run, or have waited for a processor."""
+    fields = [(path / "schedstat").read_text().split() for _, path in _threads(pid)]
+    return sum(int(run) + int(wait) for run, wait, _ in fields) / 1e9
+
+
+def comes_to_rest(pid: int, seconds: float = 1.0) -> None:
+    """
+    Wait until a process sleeps for more than half of so many seconds. What spins never does, however few processors
+    there are for it, and what had to wait for one comes to it later.
+
+    @raise AssertionError: it does not.
+    """
+
+    def rests() -> bool:
+        before, begun = _awake(pid), time.monotonic()
+        time.sleep(seconds)
+        return _awake(pid) - before < 0.5 * (time.monotonic() - begun)
+
+    wait_until(rests, f"process {pid} sleeps")
 
 
 def wait_until(true: Callable[[], object], what: str) -> None:

@@ -20,7 +20,7 @@ from jobd.server import TIME_TO_AUTH
 from tests.daemon import Daemon
 from tests.functional.certificates import Authority
 from tests.functional.conversation import Talk
-from tests.reliability.measures import descriptors, memory, need_linux, share, wait_until
+from tests.reliability.measures import comes_to_rest, descriptors, memory, need_linux, wait_until
 
 
 class Listeners(NamedTuple):
@@ -199,7 +199,7 @@ class Strangers(Abuse):
             shaken = self.context.wrap_socket(raw, server_hostname="localhost")
             for talk in self.talks:
                 self.assertEqual("x", talk.ok("ping x"))
-            self.assertLess(share(self.plain.pid), 0.5)
+            comes_to_rest(self.plain.pid)
             self.assertLess(memory(self.plain.pid) - before, 100 * 64 * 1024)
             self.dropped_in_time([*silent, *lines, shaken], begun)
 

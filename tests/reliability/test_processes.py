@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tests.functional.conversation import Fifo, Talk
@@ -9,6 +10,9 @@ from tests.functional.test_durability import Restarts
 from tests.reliability.measures import descriptors, memory, need_linux, wait_until
 
 MEGABYTE = 1 << 20
+
+WRITTEN = int(os.environ.get("JOBD_OUTPUT_MEGABYTES", "400")) * 1_000_000
+"""Bytes of output of one job."""
 
 ESCAPE = (
     "import subprocess, sys; "
@@ -135,14 +139,15 @@ class Output(Restarts):
 
     def test_hundreds_of_megabytes(self) -> None:
         """
-        A job that writes 400 MB has the first 8 kept and says so; meanwhile others run, a follower is served, and the
-        daemon's memory stays where it was.
+        A job that writes 400 MB, or as much as C{make soak} asks for, has the first 8 kept and says so; meanwhile
+        others run, a follower is served, and the daemon's memory stays where it was.
         """
         talk = self.begin("--output-limit", "8M")
         for _ in range(20):
             talk.run(argv=["true"])
         before = memory(self.daemon.pid, "VmHWM")
-        line = "head -c 200000000 /dev/zero; echo half > half; read x < go; head -c 200000000 /dev/zero; exit 5"
+        write = f"head -c {WRITTEN // 2} /dev/zero"
+        line = f"{write}; echo half > half; read x < go; {write}; exit 5"
         half, go = self.fifo("half"), self.fifo("go")
         job_id = talk.submit(shell=line, cwd=str(self.folder))
         half.wait()

@@ -20,7 +20,7 @@ from jobd import listening, server
 from jobd.testing import MemoryDaemon
 from tests.daemon import Daemon
 from tests.functional.conversation import Event, Fifo, Talk
-from tests.reliability.measures import descriptors, memory, need_linux, share, wait_until
+from tests.reliability.measures import comes_to_rest, descriptors, memory, need_linux, wait_until
 
 MANY = 100_000
 """Submissions that one client pipelines."""
@@ -113,7 +113,7 @@ class Pipelining(Clients):
                 self.talk.ok("ping")
         self.assertLess(count, 2000)
         self.assertLess(memory(self.daemon.pid, "VmHWM") - before, 16 * 1024 * 1024)
-        self.assertLess(share(self.daemon.pid), 0.3)
+        comes_to_rest(self.daemon.pid)
         for _ in range(10_000):
             self.assertEqual(len(line) - 3, len(loud.reply()))
 
@@ -240,7 +240,7 @@ class Vanished(Clients):
         job_id = client.submit(shell=f"echo x > {told.path}; read x < {gate.path}; echo done", cpus=0)
         told.wait()
         self.vanish(client)
-        self.assertLess(share(self.daemon.pid), 0.3)
+        comes_to_rest(self.daemon.pid)
         self.assertEqual((2, "running"), (self.connections(), self.talk.state(job_id)))
         gate.release()
         self.talk.ok(f"wait {job_id}")
@@ -269,7 +269,7 @@ class Vanished(Clients):
                     if request.endswith(b"\n"):
                         talk.sock.recv(1)
         wait_until(lambda: self.connections() == 1, "they are gone")
-        self.assertLess(share(self.daemon.pid), 0.5)
+        comes_to_rest(self.daemon.pid)
         gate.release()
         self.assertEqual("succeeded", self.talk.end_of(job_id).state)
         wait_until(lambda: descriptors(self.daemon.pid) <= before, "there are as many descriptors as before")

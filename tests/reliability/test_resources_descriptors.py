@@ -18,7 +18,7 @@ from jobd import listening
 from tests.daemon import Daemon
 from tests.functional.certificates import Authority
 from tests.functional.conversation import Fifo, Talk
-from tests.reliability.measures import descriptors, memory, need_linux, share, wait_until
+from tests.reliability.measures import comes_to_rest, descriptors, memory, need_linux, wait_until
 
 if sys.platform != "win32":
     import resource
@@ -124,7 +124,7 @@ class Refusals(Few):
                 self.assertEqual([REFUSAL, ""], [late.line(), late.line()])
             self.assertEqual(count, self.talk.json("stats")["turned_away"])
         self.assert_served(self.talk, *clients)
-        self.assertLess(share(self.daemon.pid), 0.3)
+        comes_to_rest(self.daemon.pid)
         self.assertEqual(1, self.daemon.log().count("no more can be served"))
         clients.pop().close()
         wait_until(lambda: self.connections() == len(clients) + 1, "one has left")
@@ -242,7 +242,7 @@ class NoneLeft(Few):
         self.assertEqual("running", self.talk.state(running))
         gate.release()
         self.assertEqual("succeeded", self.talk.end_of(running).state)
-        self.assertLess(share(daemon.pid), 0.3)
+        comes_to_rest(daemon.pid)
         self.assertLess(len(daemon.lines), 300)
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
         with Talk.unix(daemon) as late:
@@ -272,7 +272,7 @@ class Idle(Few):
             wait_until(lambda: self.connections() == count + 1, "all are connected")
             self.assertLess((memory(pid) - resident) / count, 16_384)
             self.assert_served(self.talk)
-            self.assertLess(share(pid), 0.3)
+            comes_to_rest(pid)
             clients[count // 2].ok("ping")
             for client in clients:
                 client.close()

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.daemon import Daemon
 from tests.functional.conversation import Fifo, Talk
 from tests.functional.test_jobs import ROOT
-from tests.reliability.measures import descriptors, need_linux, share, wait_until
+from tests.reliability.measures import comes_to_rest, descriptors, need_linux, wait_until
 
 
 class FullDisk(SynchronousTestCase):
@@ -93,7 +93,7 @@ class FullDisk(SynchronousTestCase):
             self.assertTrue(answer.startswith("error FULL"), answer)
         gate.release(3)
         # Both commands have ended for the system; that the daemon cannot keep it yet does not undo it.
-        self.assertLess(share(self.daemon.pid, 3.0), 0.3)
+        comes_to_rest(self.daemon.pid, 3.0)
         self.assertEqual("ready", self.other.ok("ping ready"))
         self.assertIn(self.other.state(first), ("running", "failed"))
         self.assertEqual(1, self.daemon.log().count("submissions are refused"))

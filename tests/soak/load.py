@@ -21,6 +21,9 @@ Work = Callable[[Daemon, int], int]
 
 MIB = 1 << 20
 
+FILLING = 100
+"""Calls at once: more than there are threads for."""
+
 
 class Trouble(AssertionError):
     """The daemon did not do what it should."""
@@ -172,6 +175,12 @@ def reset(sock: socket.socket) -> None:
 WORKS: tuple[Work, ...] = (
     commands, calls, endings, together, follower, watcher, vanishing, slow_reader, nonsense,
 )  # fmt: skip
+
+
+def fill(daemon: Daemon) -> None:
+    """Have the pool of threads for lane C{io} grow to its size: cycles would do it by and by."""
+    with jobd.connect(daemon.url) as client:
+        client.wait([client.options(lane="io").call("time:sleep", 0.5) for _ in range(FILLING)])
 
 
 def one_cycle(daemon: Daemon, cycle: int) -> int:

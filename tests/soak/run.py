@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -22,6 +22,13 @@ KEEP = 300
 """Jobs that the daemon keeps: fewer than one cycle brings, so that it prunes all the time."""
 
 OPTIONS = ("--workers", "2", "--keep-jobs", str(KEEP))
+
+GIVES_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
+"""
+For the GNU C library: what is freed goes back to the system at once. Otherwise the memory of a process is the most that
+it has ever needed at a time, in pieces, and it takes some ten thousand jobs until there has been everything at a time
+that there can be: in a minute that cannot be told from a leak.
+"""
 
 CALM = 5
 """So many looks in a row, a moment apart, must show the same before it counts as a quiet point."""
@@ -116,19 +123,23 @@ class Soak:
 
 
 def soak(
-    seconds: float, tell: Callable[[Sample], None] = lambda sample: None, under: Sequence[str] = ()
+    seconds: float,
+    tell: Callable[[Sample], None] = lambda sample: None,
+    under: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> list[Sample]:
     """
     Load a new daemon for so long, and for as many cycles as a verdict needs in any case.
 
     @param tell: called with each sample as it is taken.
-    @param under: what starts the daemon, as L{Daemon} has it.
+    @param under: what starts the daemon, as L{Daemon} has it; so C{environment}.
     """
     with tempfile.TemporaryDirectory(prefix="jobd-test-") as folder:
-        daemon = Daemon(Path(folder).resolve(), *OPTIONS, tcp=True, under=under)
+        daemon = Daemon(Path(folder).resolve(), *OPTIONS, tcp=True, under=under, environment=environment)
         daemon.start()
         try:
             end = time.monotonic() + seconds
+            load.fill(daemon)
             running = Soak(daemon)
             try:
                 while time.monotonic() < end or len(running.samples) < FEWEST:

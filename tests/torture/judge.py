@@ -49,7 +49,7 @@ Nanoseconds after a worker's death in which an attempt may be lost by it that wa
 may have left is gone, nobody can tell its attempts from those that were begun on disk since.
 """
 
-STARTING = 1_000_000_000
+STARTING = 5_000_000_000
 """Nanoseconds that a command whose worker has just died may take until it tells that it has begun."""
 
 MOST = 20

@@ -18,7 +18,7 @@ if sys.platform != "linux":
 
 MARK = "KILL_LOOP"
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds for what is going to happen soon to happen on a busy machine."""
 
 _WORKERS = {b"jobd.worker.runner": "runner", b"jobd.worker.call": "call", b"jobd.worker.io": "io"}

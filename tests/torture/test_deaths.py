@@ -27,7 +27,7 @@ class Deaths(SynchronousTestCase):
     @ivar folder: for all files.
     """
 
-    timeout = 300
+    timeout = 900
 
     def setUp(self) -> None:
         if sys.platform != "linux":

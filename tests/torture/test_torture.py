@@ -20,7 +20,7 @@ if sys.platform == "linux":
 class Torture(SynchronousTestCase):
     """Runs of the loop."""
 
-    timeout = 600
+    timeout = 1800
 
     def setUp(self) -> None:
         if sys.platform != "linux":

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-LIMIT = 20.0
+LIMIT = 120.0
 """Seconds after which a conversation that does not go on has failed."""
 
 

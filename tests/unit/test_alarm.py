@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from jobd.alarm import MANY, SteadyClock
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 class SteadyClockTests(SynchronousTestCase):

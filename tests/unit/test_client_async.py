@@ -15,7 +15,7 @@ import jobd
 from jobd.errors import BadField, ConnectionProblem, Gone, JobdError, NotAuthenticated, UsageError, WaitTimeout
 from tests.unit.scripted import Conversation, Peer, ScriptedDaemon
 
-PATIENCE = 10.0
+PATIENCE = 120.0
 
 Connect = Callable[..., Awaitable[Any]]
 Main = Callable[[Connect], Coroutine[Any, Any, None]]

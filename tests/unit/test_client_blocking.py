@@ -34,7 +34,7 @@ from jobd.errors import (
 )
 from tests.unit.scripted import Conversation, Peer, ScriptedDaemon
 
-PATIENCE = 10.0
+PATIENCE = 120.0
 
 
 def fails_by_itself(number: int) -> int:

@@ -55,7 +55,7 @@ class PoolClaims(Claims):
     """The suite. A class that inherits it says how a pool of two places is made."""
 
     pool: Pool
-    timeout = 60
+    timeout = 300
 
     def make(self) -> Pool:
         raise NotImplementedError

@@ -20,7 +20,7 @@ from jobd.service import JobdService, Options, make_folder, makeService
 class Services(TestCase):
     """A service in this process, on the reactor of the tests."""
 
-    timeout = 60
+    timeout = 300
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory(prefix="jobd-test-")

@@ -33,7 +33,7 @@ else:
     # A suite is no test case: the classes that inherit it are.
     Claims = object
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds for a store's thread to answer; never reached when all is well."""
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import TestCase
@@ -79,3 +81,28 @@ class Words(TestCase):
         """Outside of any job progress does nothing."""
         self.patch(os, "environ", {name: value for name, value in os.environ.items() if name != "JOBD_JOB_ID"})
         self.assertIsNone(jobd.progress(1, 2))  # type: ignore[func-returns-value]
+
+
+class PrintedClaims(TestCase):
+    """What calls print; tried in a process of its own, for it takes that one's output."""
+
+    PROGRAM = """
+import sys
+from jobd.worker.scratch import Printed
+printed = Printed(sys.argv[1], sys.exit)
+print("of the first")
+printed.collect(1, 1)
+printed.publish(1, 1, lambda: True)
+print("of the second")
+printed.collect(2, 1)
+"""
+
+    def test_published_too_late(self) -> None:
+        """
+        A call that ends just when its output is to get its name has what it has printed, and so has the next one:
+        the watchdog comes when the output has been collected, before it can see that the call has ended.
+        """
+        folder = self.mktemp()
+        subprocess.run([sys.executable, "-c", self.PROGRAM, os.path.abspath(folder)], check=True)
+        printed = [Path(output_path(folder, job, 1, "out")).read_text() for job in (1, 2)]
+        self.assertEqual(["of the first\n", "of the second\n"], printed)

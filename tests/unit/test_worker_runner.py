@@ -10,14 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.reliability.measures import wake_ups
 from tests.unit.worker_link import PATIENCE, WorkerTestCase, alive
-
-
-def processor_time(pid: int) -> float:
-    """Seconds a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
 
 if TYPE_CHECKING:
     _Base = WorkerTestCase
@@ -65,7 +59,7 @@ class CommandClaims(_Base):
     def test_output_while_it_runs(self) -> None:
         """What a command has written is in its file before it ends."""
         ready = self.signal("ready")
-        self.worker.start(1, shell="echo begun; echo > ready; exec sleep 60")
+        self.worker.start(1, shell="echo begun; echo > ready; exec sleep 600")
         ready.wait()
         self.assertEqual(b"begun\n", self.worker.printed())
         self.worker.send("C 1 1 5")
@@ -175,7 +169,7 @@ class CommandClaims(_Base):
     def test_cancel(self) -> None:
         """A cancelled command gets TERM."""
         ready = self.signal("ready")
-        self.worker.start(1, shell="echo > ready; exec sleep 60")
+        self.worker.start(1, shell="echo > ready; exec sleep 600")
         ready.wait()
         self.worker.send("C 1 1 10")
         self.assertEqual("SIGTERM", self.worker.done().outcome["signal"])
@@ -208,7 +202,7 @@ class CommandClaims(_Base):
     def test_end_of_link(self) -> None:
         """When the link is closed everything is ended and the runner exits with 0."""
         ready = self.signal("ready")
-        self.worker.start(1, shell="echo $$ > ready; exec sleep 60")
+        self.worker.start(1, shell="echo $$ > ready; exec sleep 600")
         pid = int(ready.wait())
         self.assertEqual(0, self.worker.close())
         self.assertFalse(alive(pid))
@@ -247,11 +241,11 @@ class PosixRunner(CommandClaims, WorkerTestCase):
     def test_left_in_group(self) -> None:
         """What a command leaves running is ended before the finish is reported, and counted."""
         ready = self.signal("ready")
-        self.worker.start(1, shell="sleep 60 & echo $! > ready; exit 4")
+        self.worker.start(1, shell="sleep 600 & echo $! > ready; exit 4")
         outcome = self.worker.done().outcome
         self.assertEqual((4, 1), (outcome["exit_code"], outcome["left"]))
         self.assertFalse(alive(int(ready.wait())))
-        self.assertLess(outcome["wall"], 1.0)
+        self.assertLess(outcome["wall"], 60)
 
     def test_left_in_other_sessions(self) -> None:
         """So are processes that have left the session, forked twice, or ignore TERM."""
@@ -296,17 +290,17 @@ class PosixRunner(CommandClaims, WorkerTestCase):
     def test_open_output_does_not_delay(self) -> None:
         """The finish waits for processes, not for an end of output that another one holds open."""
         begun = time.monotonic()
-        self.worker.run(shell="sleep 60 > /dev/null 2>&1 & (trap '' HUP; sleep 61) & echo done")
-        self.assertLess(time.monotonic() - begun, 10)
+        self.worker.run(shell="sleep 600 > /dev/null 2>&1 & (trap '' HUP; sleep 601) & echo done")
+        self.assertLess(time.monotonic() - begun, 60)
         self.assertEqual(b"done\n", self.worker.printed())
 
     def test_hundreds(self) -> None:
-        """500 commands at once: one thread, hardly any processor time, all ended with the link."""
+        """500 commands at once: one thread that sleeps, all ended with the link."""
         count = 500
         ready = self.signal("ready")
         pid = self.worker.process.pid
         for job in range(count):
-            self.worker.start(job, shell="echo x > ready; exec sleep 60")
+            self.worker.start(job, shell="echo x > ready; exec sleep 600")
         # The last start is answered only when all before it have been made.
         self.assertEqual(count, self.worker.run(count, argv=["true"]).job)
         self.assertEqual(1, len(os.listdir(f"/proc/{pid}/task")))
@@ -316,12 +310,8 @@ class PosixRunner(CommandClaims, WorkerTestCase):
             started += ready.wait().count("x")
         # While they are young each gets a control group, where there are any.
         end = time.monotonic() + PATIENCE
-        used = 1.0
-        while used > 0.02 and time.monotonic() < end:
-            before = processor_time(pid)
-            time.sleep(1)
-            used = processor_time(pid) - before
-        self.assertLessEqual(used, 0.02)
+        while wake_ups([pid], 1.0):
+            self.assertLess(time.monotonic(), end, "it does not come to rest")
         self.worker.close_link()
         self.assertEqual({"SIGTERM"}, {done.outcome["signal"] for done in self.worker.all_done(count).values()})
         self.assertEqual(0, self.worker.wait())

@@ -19,7 +19,7 @@ from twisted.trial.unittest import TestCase
 import jobd
 from jobd.worker.output import Stream, output_path
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds after which a worker that says nothing has failed the test."""
 
 
@@ -116,7 +116,7 @@ class Worker:
         assert self.process.stdin and self.process.stdout and self.process.stderr
         self.process.stdin.close()
         try:
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
