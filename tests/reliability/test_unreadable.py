@@ -30,7 +30,10 @@ GARBAGE: tuple[Any, ...] = (
 )  # fmt: skip
 """What may stand in a column after the disk has had its way."""
 
-COLUMNS = ("state", "attempt", "submitted", "started", "ended", "due", "ending", "cursor", "outcome", "spec")
+COLUMNS = {
+    "jobs": ("state", "attempt", "submitted", "started", "due", "ending", "outcome", "spec"),
+    "ends": ("cursor", "state", "attempt", "started", "ended", "outcome"),
+}
 
 NAME = "jobs.sqlite"
 
@@ -85,14 +88,12 @@ class Records(Files):
         self.fill()
         sound = self.folder.with_name("sound")
         shutil.copytree(self.folder, sound)
-        for column, value, number in itertools.product(COLUMNS, GARBAGE, (1, 2, 4)):
-            shutil.rmtree(self.folder)
-            shutil.copytree(sound, self.folder)
-            try:
-                self.change(f"UPDATE jobs SET {column} = ? WHERE id = ?", value, number)
-            except sqlite3.IntegrityError:
-                continue
-            self.check(f"{column} = {value!r} of job {number}", number)
+        for table, numbers in (("jobs", (1, 2, 4)), ("ends", (1,))):
+            for column, value, number in itertools.product(COLUMNS[table], GARBAGE, numbers):
+                shutil.rmtree(self.folder)
+                shutil.copytree(sound, self.folder)
+                self.change(f"UPDATE {table} SET {column} = ? WHERE id = ?", value, number)
+                self.check(f"{table}: {column} = {value!r} of job {number}", number)
 
     def check(self, case: str, number: int) -> None:
         daemon = self.daemon()
