@@ -26,7 +26,8 @@ from tests.functional.conversation import Talk
 from tests.reliability.powercut_load import PATIENCE, Load, found_in, straight
 
 GARBAGE: tuple[Any, ...] = (
-    "nonsense", b"\xff\xfe\x00nonsense", 77, -(2**62), 1.5, 1e999, "", b"", "{}", '{"argv": 5}', "[1]", "{", b"\n"
+    "nonsense", b"\xff\xfe\x00nonsense", 77, -(2**62), 1.5, 1e999, "", b"", "{}", '{"argv": 5}', "[1]", "{", b"\n",
+    None,
 )  # fmt: skip
 """What may stand in a column after the disk has had its way."""
 
