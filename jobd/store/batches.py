@@ -8,9 +8,8 @@ statement: C{sqlite3} takes 0.4 microseconds for each None, as it looks for a wa
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, NamedTuple
 
 from jobd.actions import Insert, KeepGroupEvent, KeepQueue, Kept, Update
@@ -76,11 +75,11 @@ def prepare_batch(batch: Iterable[Kept]) -> Batch:
         else:
             rest += _change_row(job)
     statements = [
-        *_statements(partial(schema.insert_rows, "jobs", schema.PLAIN), len(schema.PLAIN), plain),
-        *_statements(partial(schema.insert_rows, "jobs", schema.WHOLE), len(schema.WHOLE), whole),
-        *_statements(partial(schema.update_rows, schema.BEGIN), len(schema.BEGIN), begun),
-        *_statements(partial(schema.update_rows, schema.CHANGE), len(schema.CHANGE), rest),
-        *_statements(partial(schema.insert_rows, "ends", schema.END), len(schema.END), ends),
+        *_statements(schema.PLAIN, plain),
+        *_statements(schema.WHOLE, whole),
+        *_statements(schema.BEGIN, begun),
+        *_statements(schema.CHANGE, rest),
+        *_statements(schema.END, ends),
         *others,
     ]
     return Batch(statements, max(new, default=-1) + 1, cursor)
@@ -150,12 +149,13 @@ def _end_row(job: Job) -> tuple[Value, ...]:
     )
 
 
-def _statements(sql: Callable[[int], str], width: int, values: list[Value]) -> Iterator[Statement]:
+def _statements(form: schema.Form, values: list[Value]) -> Iterator[Statement]:
     """
-    Statements that take these values, C{width} of them a row, filled up with empty rows to one of four sizes
+    Statements that write the rows these values make up, filled up with empty rows to one of four sizes
     between a power of two and the next: so few different statements that each is compiled just once, and so few
     in a batch that its thread seldom has to ask for the interpreter's lock.
     """
+    width = len(form.columns)
     most = schema.MOST_ROWS * width
     for place in range(0, len(values), most):
         part = values[place : place + most]
@@ -163,7 +163,7 @@ def _statements(sql: Callable[[int], str], width: int, values: list[Value]) -> I
         step = 1 << max(0, rows.bit_length() - 3)
         size = -(-rows // step) * step
         part += [0] * ((size - rows) * width)
-        yield sql(size), part
+        yield schema.write_rows(form, size), part
 
 
 def write_batch(database: sqlite3.Connection, statements: list[Statement]) -> None:

@@ -12,6 +12,7 @@ version that was ever released.
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 VERSION = 2
 
@@ -77,23 +78,46 @@ WHERE typeof(cursor) = 'integer' AND cursor > 0""",
 )
 """There all was one table. A cursor that is none is one that the disk has damaged: then the state says what to do."""
 
-PLAIN = ("id", "state", "submitted", "started", "spec", "queue")
-"""The columns of a new job that has nothing else: queued or waiting, or in its first attempt."""
 
-WHOLE = (
-    "id", "state", "attempt", "submitted", "started", "due", "ending", "outcome",
-    "spec", "key", "fingerprint", "grp", "label", "queue", "retry_of",
+class Form(NamedTuple):
+    """
+    What is written as many rows at once.
+
+    @ivar columns: what is given of each row, the id first.
+    @ivar also: what follows from that: names of columns, and expressions.
+    @ivar changes: what becomes of a row that is there.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    also: tuple[str, str] = ("", "")
+    changes: str = ""
+
+
+PLAIN = Form("jobs", ("id", "state", "submitted", "started", "spec", "queue"), (", attempt", ", column2 = 3"))
+"""A new job that has nothing else: queued or waiting, or in its first attempt."""
+
+WHOLE = Form(
+    "jobs",
+    ("id", "state", "attempt", "submitted", "started", "due", "ending", "outcome",
+     "spec", "key", "fingerprint", "grp", "label", "queue", "retry_of"),
 )  # fmt: skip
-"""The columns of any other."""
+"""Any other new job."""
 
-BEGIN = ("id", "started")
-"""The columns that say when the first attempt began."""
+BEGIN = Form(
+    "jobs",
+    ("id", "started"),
+    changes="started = excluded.started, state = 3, attempt = 1, due = NULL, ending = NULL",
+)
+"""A first attempt has begun."""
 
-CHANGE = ("id", "state", "attempt", "started", "due", "ending", "outcome")
-"""The columns that may change at any time."""
+_MAY_CHANGE = ("state", "attempt", "started", "due", "ending", "outcome")
 
-END = ("id", "cursor", "state", "attempt", "started", "ended", "outcome")
-"""The columns of a job's end."""
+CHANGE = Form("jobs", ("id", *_MAY_CHANGE), changes=", ".join(f"{name} = excluded.{name}" for name in _MAY_CHANGE))
+"""Whatever else may happen to a job that has not ended."""
+
+END = Form("ends", ("id", "cursor", "state", "attempt", "started", "ended", "outcome"))
+"""A job has ended."""
 
 NOTHING = {
     **dict.fromkeys(("started", "ended", "due", "ending", "retry_of"), "0"),
@@ -106,35 +130,24 @@ MOST_ROWS = 1024
 
 
 @cache
-def insert_rows(table: str, columns: tuple[str, ...], count: int) -> str:
+def write_rows(form: Form, count: int) -> str:
     """
     Many rows in one statement: four times as fast as one by one or as JSON, and one release
     of the interpreter's lock instead of one a row. Rows with an id of 0 are left out: see L{jobd.store.batches}.
+    C{ON CONFLICT} takes two thirds of the time of C{UPDATE … FROM}, which first writes all rows to a table of its own.
     """
-    names = ", ".join(columns)
-    values = ", ".join(_value(name, f"column{place}") for place, name in enumerate(columns, 1))
-    if columns == PLAIN:
-        names, values = f"{names}, attempt", f"{values}, column2 = 3"
-    rows = _rows(count, len(columns))
-    return f"INSERT INTO {table} ({names}) SELECT {values} FROM (VALUES {rows}) WHERE column1 > 0"
-
-
-@cache
-def update_rows(columns: tuple[str, ...], count: int) -> str:
-    """Changes of many rows, as L{insert_rows}."""
-    changed = ", ".join(f"{name} = {_value(name, f'new.column{place}')}" for place, name in enumerate(columns[1:], 2))
-    if columns == BEGIN:
-        changed += ", state = 3, attempt = 1, due = NULL, ending = NULL"
-    return f"UPDATE jobs SET {changed} FROM (VALUES {_rows(count, len(columns))}) AS new WHERE id = new.column1"
+    names, values = form.also
+    names = ", ".join(form.columns) + names
+    values = ", ".join(_value(name, f"column{place}") for place, name in enumerate(form.columns, 1)) + values
+    row = "(" + ", ".join("?" * len(form.columns)) + ")"
+    rows = ", ".join([row] * count)
+    changes = f" ON CONFLICT (id) DO UPDATE SET {form.changes}" if form.changes else ""
+    return f"INSERT INTO {form.table} ({names}) SELECT {values} FROM (VALUES {rows}) WHERE column1 > 0{changes}"
 
 
 def _value(name: str, column: str) -> str:
     """Nothing is given as 0, or as an empty text."""
     return f"nullif({column}, {NOTHING[name]})" if name in NOTHING else column
-
-
-def _rows(count: int, width: int) -> str:
-    return ", ".join(["(" + ", ".join("?" * width) + ")"] * count)
 
 
 WRITE_GROUP_EVENT = "INSERT INTO group_events (cursor, grp, json) VALUES (?, ?, ?)"

@@ -39,8 +39,8 @@ T = TypeVar("T")
 Call = Callable[..., None]
 Task = Callable[[sqlite3.Connection], None]
 
-OLDEST = (3, 33)
-"""The first SQLite with C{UPDATE … FROM}."""
+OLDEST = (3, 32)
+"""The first SQLite with C{iif}."""
 
 PATIENCE = 2.0
 """Seconds to wait for another program that has locked the file. Meanwhile nothing else is told to anybody, either."""
@@ -88,7 +88,7 @@ class SqliteStore:
 
     def open(self) -> Snapshot:
         if sqlite3.sqlite_version_info < OLDEST:
-            raise StoreError(f"jobd needs SQLite 3.33 or later, this Python has {sqlite3.sqlite_version}")
+            raise StoreError(f"jobd needs SQLite 3.32 or later, this Python has {sqlite3.sqlite_version}")
         promise = self._promised.read()
         fresh = not self._path.exists() or not self._path.stat().st_size
         if fresh:
