@@ -151,16 +151,16 @@ def _end_row(job: Job) -> tuple[Value, ...]:
 
 def _statements(form: schema.Form, values: list[Value]) -> Iterator[Statement]:
     """
-    Statements that write the rows these values make up, filled up with empty rows to one of four sizes
-    between a power of two and the next: so few different statements that each is compiled just once, and so few
-    in a batch that its thread seldom has to ask for the interpreter's lock.
+    Statements that write the rows these values make up, filled up with empty rows to a power of two or one and a
+    half times that: so few different statements that each is compiled just once, and so few in a batch that its
+    thread seldom has to ask for the interpreter's lock.
     """
     width = len(form.columns)
     most = schema.MOST_ROWS * width
     for place in range(0, len(values), most):
         part = values[place : place + most]
         rows = len(part) // width
-        step = 1 << max(0, rows.bit_length() - 3)
+        step = 1 << max(0, rows.bit_length() - 2)
         size = -(-rows // step) * step
         part += [0] * ((size - rows) * width)
         yield schema.write_rows(form, size), part

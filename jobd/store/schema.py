@@ -125,8 +125,8 @@ NOTHING = {
 }
 """What a column that may be NULL is given for that. (A fingerprint may be any number: it counts where a key is.)"""
 
-MOST_ROWS = 1024
-"""Rows in one statement."""
+MOST_ROWS = 512
+"""Rows in one statement. A compiled one takes 24 bytes a value and more, and is kept."""
 
 
 @cache
