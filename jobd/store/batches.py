@@ -8,14 +8,15 @@ statement: C{sqlite3} takes 0.4 microseconds for each None, as it looks for a wa
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from jobd.actions import Insert, KeepGroupEvent, KeepQueue, Kept, Update
 from jobd.job import RUNNING, Job
 from jobd.store import schema
 
+Value = int | float | str
 Statement = tuple[str, Sequence[Any]]
 
 
@@ -33,7 +34,7 @@ class Batch(NamedTuple):
 def prepare_batch(batch: Iterable[Kept]) -> Batch:
     """
     The statements that keep a batch. Each changed job is one row, however often it changed, with
-    the values it has now.
+    the values it has now; one that has ended is one row of C{ends}.
     """
     cursor = 0
     new: dict[int, Insert] = {}
@@ -49,76 +50,120 @@ def prepare_batch(batch: Iterable[Kept]) -> Batch:
             others.append((schema.WRITE_GROUP_EVENT, (change.cursor, change.group, change.json.decode())))
         elif isinstance(change, KeepQueue):
             others.append((schema.WRITE_QUEUE, (change.name, change.limit, change.paused)))
-    begun = []
-    rest = []
-    for job_id, job in changed.items():
-        if job.cursor > cursor:
-            cursor = job.cursor
-        if job_id in new:
-            continue
-        if job.state is RUNNING and job.ending is None and job.attempt == 1:
-            begun.append((job_id, job.started))
+    plain: list[Value] = []
+    whole: list[Value] = []
+    begun: list[Value] = []
+    rest: list[Value] = []
+    ends: list[Value] = []
+    for job_id, insert in new.items():
+        job = insert.job
+        if job.cursor:
+            changed[job_id] = job
+        if _is_plain(insert):
+            plain += (job_id, +job.state, job.submitted, job.started or 0, job.spec.decode(), insert.spec.queue)
         else:
-            rest.append(_change_row(job))
+            whole += _whole_row(insert)
+    for job_id, job in changed.items():
+        if job.cursor:
+            if job.cursor > cursor:
+                cursor = job.cursor
+            ends += _end_row(job)
+        elif job_id in new:
+            pass
+        elif job.state is RUNNING and job.ending is None and job.attempt == 1:
+            begun += (job_id, job.started or 0)
+        else:
+            rest += _change_row(job)
     statements = [
-        *_chunks(schema.insert_rows, [_insert_row(change) for change in new.values()]),
-        *_chunks(lambda count: schema.update_rows(schema.BEGIN, count), begun),
-        *_chunks(lambda count: schema.update_rows(schema.CHANGE, count), rest),
+        *_statements(schema.PLAIN, plain),
+        *_statements(schema.WHOLE, whole),
+        *_statements(schema.BEGIN, begun),
+        *_statements(schema.CHANGE, rest),
+        *_statements(schema.END, ends),
         *others,
     ]
     return Batch(statements, max(new, default=-1) + 1, cursor)
 
 
-def _insert_row(change: Insert) -> tuple[Any, ...]:
-    # Numbers of an enumeration are not quite numbers to sqlite3, which looks for a way to adapt each.
-    job, spec = change.job, change.spec
+# Numbers of an enumeration are not quite numbers to sqlite3, which looks for a way to adapt each: a plus makes
+# them such.
+
+
+def _is_plain(insert: Insert) -> bool:
+    """Whether there is no more to a new job than the columns of C{schema.PLAIN}, as for most."""
+    job, spec = insert.job, insert.spec
+    return (
+        spec.key is None
+        and spec.group is None
+        and spec.label is None
+        and insert.retry_of is None
+        and job.due is None
+        and job.outcome is None
+        and job.ending is None
+        and job.attempt == (job.state is RUNNING)
+    )
+
+
+def _whole_row(insert: Insert) -> tuple[Value, ...]:
+    job, spec = insert.job, insert.spec
     return (
         job.id,
-        int(job.state),
+        +job.state,
         job.attempt,
         job.submitted,
         job.started or 0,
-        job.ended or 0,
         job.due or 0,
-        int(job.ending or 0),
-        job.cursor,
+        +(job.ending or 0),
         "" if job.outcome is None else job.outcome.decode(),
         job.spec.decode(),
         spec.key or "",
-        change.fingerprint or 0,
+        insert.fingerprint or 0,
         spec.group or "",
         spec.label or "",
         spec.queue,
-        change.retry_of or 0,
+        insert.retry_of or 0,
     )
 
 
-def _change_row(job: Job) -> tuple[Any, ...]:
+def _change_row(job: Job) -> tuple[Value, ...]:
     return (
         job.id,
-        int(job.state),
+        +job.state,
         job.attempt,
         job.started or 0,
-        job.ended or 0,
         job.due or 0,
-        int(job.ending or 0),
-        job.cursor,
+        +(job.ending or 0),
         "" if job.outcome is None else job.outcome.decode(),
     )
 
 
-def _chunks(sql: Callable[[int], str], rows: list[tuple[Any, ...]]) -> Iterator[Statement]:
+def _end_row(job: Job) -> tuple[Value, ...]:
+    return (
+        job.id,
+        job.cursor,
+        +job.state,
+        job.attempt,
+        job.started or 0,
+        job.ended or 0,
+        "" if job.outcome is None else job.outcome.decode(),
+    )
+
+
+def _statements(form: schema.Form, values: list[Value]) -> Iterator[Statement]:
     """
-    Statements of a power of two of rows, filled up with empty ones: so few different statements that
-    each is compiled just once, and so few in a batch that its thread seldom has to ask for
-    the interpreter's lock.
+    Statements that write the rows these values make up, filled up with empty rows to a power of two or one and a
+    half times that: so few different statements that each is compiled just once, and so few in a batch that its
+    thread seldom has to ask for the interpreter's lock.
     """
-    for place in range(0, len(rows), schema.MOST_ROWS):
-        part = rows[place : place + schema.MOST_ROWS]
-        size = 1 << (len(part) - 1).bit_length()
-        values = list(chain.from_iterable(part))
-        values += [0] * ((size - len(part)) * len(part[0]))
-        yield sql(size), values
+    width = len(form.columns)
+    most = schema.MOST_ROWS * width
+    for place in range(0, len(values), most):
+        part = values[place : place + most]
+        rows = len(part) // width
+        step = 1 << max(0, rows.bit_length() - 2)
+        size = -(-rows // step) * step
+        part += [0] * ((size - rows) * width)
+        yield schema.write_rows(form, size), part
 
 
 def write_batch(database: sqlite3.Connection, statements: list[Statement]) -> None:
@@ -126,14 +171,17 @@ def write_batch(database: sqlite3.Connection, statements: list[Statement]) -> No
         # A statement alone is a transaction of its own.
         database.execute(*statements[0])
     else:
-        with_transaction(database, statements)
+        with transaction(database):
+            for sql, values in statements:
+                database.execute(sql, values)
 
 
-def with_transaction(database: sqlite3.Connection, statements: list[Statement]) -> None:
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """All that is done meanwhile is kept, or if it fails nothing of it."""
     database.execute("BEGIN IMMEDIATE")
     try:
-        for sql, values in statements:
-            database.execute(sql, values)
+        yield
         database.execute("COMMIT")
     except BaseException:
         if database.in_transaction:

@@ -27,7 +27,7 @@ OF_INDEX = re.compile(r" (in|from|of) index ")
 """What it says of an index, which can be made anew."""
 
 ENDED = "typeof(state) = 'integer' AND state BETWEEN 4 AND 9 AND typeof(cursor) = 'integer' AND cursor > 0"
-"""A job that has ended, and whose event can be found."""
+"""Of a row of C{ends}: it says how a job ended, and its event can be found."""
 
 
 def check(database: sqlite3.Connection) -> list[str]:
@@ -52,17 +52,28 @@ def _damage(database: sqlite3.Connection) -> list[str]:
     return [line for line in lines if line != "ok" and not OF_RECORD.match(line)]
 
 
+def bring_up(database: sqlite3.Connection) -> None:
+    """Make a file of version 1 one of the present version. To be called within a transaction."""
+    if database.execute("PRAGMA user_version").fetchone()[0] == 1:
+        for statement in schema.FROM_VERSION_1:
+            database.execute(statement)
+
+
 def mend(database: sqlite3.Connection) -> list[int]:
     """
-    Jobs whose end was told, but of which cannot be read how they ended, are lost ones: their event stays one.
+    Jobs whose end was told, but of which cannot be read how they ended, are lost ones: their event stays one. Where
+    that cannot be found either, the end is to be told anew: the record counts as one that cannot be read.
 
-    @return: their ids.
+    @return: the ids of those whose event stays.
     """
-    told = f"typeof(cursor) = 'integer' AND cursor > 0 AND NOT ({ENDED})"
-    ids = [row[0] for row in database.execute(f"SELECT id FROM jobs WHERE {told}")]
-    if ids:
-        database.execute(f"UPDATE jobs SET state = {int(State.LOST)} WHERE {told}")
-    return ids
+    bad = list(database.execute(f"SELECT id, typeof(cursor) = 'integer' AND cursor > 0 FROM ends WHERE NOT ({ENDED})"))
+    for number, told in bad:
+        if told:
+            database.execute(f"UPDATE ends SET state = {int(State.LOST)} WHERE id = ?", (number,))
+        else:
+            database.execute("DELETE FROM ends WHERE id = ?", (number,))
+            database.execute("UPDATE jobs SET state = NULL WHERE id = ?", (number,))
+    return [number for number, told in bad if told]
 
 
 def high_marks(database: sqlite3.Connection) -> tuple[int, int]:
@@ -77,7 +88,7 @@ def high_marks(database: sqlite3.Connection) -> tuple[int, int]:
     last_id = database.execute("SELECT max(id) FROM jobs").fetchone()[0] or 0
     # What is no number counts as greater than any.
     newest = max(
-        database.execute("SELECT max(cursor) FROM jobs WHERE cursor < 9223372036854775807").fetchone()[0] or 0,
+        database.execute("SELECT max(cursor) FROM ends WHERE cursor < 9223372036854775807").fetchone()[0] or 0,
         database.execute("SELECT max(cursor) FROM group_events").fetchone()[0] or 0,
     )
     return max(marks.get("next_id", 1), last_id + 1), max(marks.get("cursor", 0), newest)
@@ -130,7 +141,7 @@ def read_snapshot(database: sqlite3.Connection) -> Snapshot:
 
 
 def _ended(database: sqlite3.Connection) -> Iterator[tuple[int, int]]:
-    return database.execute(f"SELECT id, state FROM jobs WHERE {ENDED} ORDER BY id")
+    return database.execute("SELECT id, state FROM ends ORDER BY id")
 
 
 def _text(found: bytes) -> str:
@@ -153,21 +164,20 @@ CASE WHEN typeof(state) != 'integer' OR state NOT BETWEEN 1 AND 3 THEN 'state'
     WHEN started IS NOT NULL AND NOT {_MOMENT.format("started")} THEN 'started'
     WHEN due IS NOT NULL AND NOT {_MOMENT.format("due")} THEN 'due'
     WHEN ending IS NOT NULL AND (typeof(ending) != 'integer' OR ending NOT BETWEEN 4 AND 9) THEN 'ending'
-    WHEN cursor IS NOT NULL THEN 'cursor'
     WHEN spec IS NULL THEN 'spec'
     ELSE '' END
 """
 """Which column of a job that has not ended is none that was ever written: the file asks itself, a million in 0.2 s."""
 
 _PLAIN = f"""
-state IN (1, 2) AND attempt IS 0 AND started IS NULL AND due IS NULL AND ending IS NULL AND cursor IS NULL
-AND outcome IS NULL AND {_MOMENT.format("submitted")}
+state IN (1, 2) AND attempt IS 0 AND started IS NULL AND due IS NULL AND ending IS NULL AND outcome IS NULL
+AND {_MOMENT.format("submitted")}
 """
 """A job of which there is nothing new since it was submitted, as of nearly all where there are very many."""
 
 _LIVE = f"""
 SELECT id, state, submitted, CAST(grp AS BLOB), CASE WHEN {_PLAIN} THEN CAST(spec AS BLOB) END FROM jobs
-WHERE NOT ({ENDED}) ORDER BY id
+WHERE {schema.LIVE} ORDER BY id
 """
 """Every column costs a tenth of a second for a million jobs."""
 

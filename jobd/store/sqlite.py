@@ -25,12 +25,13 @@ from jobd.actions import Kept
 from jobd.errors import Full, StoreError
 from jobd.snapshot import Snapshot
 from jobd.store import Pruned, Reader, schema
-from jobd.store.batches import prepare_batch, with_transaction, write_batch
+from jobd.store.batches import prepare_batch, transaction, write_batch
 from jobd.store.folders import sync_folders
 from jobd.store.log import Log
 from jobd.store.problems import explain
 from jobd.store.promised import Promise, Promised
-from jobd.store.restore import check, high_marks, mend, read_snapshot
+from jobd.store.pruning import Pruning
+from jobd.store.restore import bring_up, check, mend, read_snapshot
 from jobd.store.sqlreader import SqlReader
 from jobd.store.whole import missing_pages
 
@@ -38,8 +39,8 @@ T = TypeVar("T")
 Call = Callable[..., None]
 Task = Callable[[sqlite3.Connection], None]
 
-OLDEST = (3, 33)
-"""The first SQLite with C{UPDATE … FROM}."""
+OLDEST = (3, 32)
+"""The first SQLite with C{iif}."""
 
 PATIENCE = 2.0
 """Seconds to wait for another program that has locked the file. Meanwhile nothing else is told to anybody, either."""
@@ -79,6 +80,7 @@ class SqliteStore:
         self._open_file = connect
         self._log = Log(path)
         self._promised = Promised(path.with_suffix(".promised"))
+        self._pruning = Pruning()
         self._failed: Exception | None = None
         self._writing: SimpleQueue[Task | None] = SimpleQueue()
         self._reading: SimpleQueue[Task | None] = SimpleQueue()
@@ -86,7 +88,7 @@ class SqliteStore:
 
     def open(self) -> Snapshot:
         if sqlite3.sqlite_version_info < OLDEST:
-            raise StoreError(f"jobd needs SQLite 3.33 or later, this Python has {sqlite3.sqlite_version}")
+            raise StoreError(f"jobd needs SQLite 3.32 or later, this Python has {sqlite3.sqlite_version}")
         promise = self._promised.read()
         fresh = not self._path.exists() or not self._path.stat().st_size
         if fresh:
@@ -143,9 +145,9 @@ class SqliteStore:
             database.executescript(f"BEGIN; {schema.CREATE} PRAGMA user_version = {schema.VERSION}; COMMIT;")
         elif database.execute("PRAGMA application_id").fetchone()[0] != schema.APPLICATION_ID:
             raise StoreError(f"{self._path} is an SQLite file, but not one of jobd's")
-        elif version != schema.VERSION:
+        elif not 1 <= version <= schema.VERSION:
             raise StoreError(
-                f"{self._path} has schema version {version}; this jobd reads version {schema.VERSION}: "
+                f"{self._path} has schema version {version}; this jobd reads versions up to {schema.VERSION}: "
                 "start the jobd that wrote it, or a newer one"
             )
 
@@ -156,11 +158,18 @@ class SqliteStore:
         written, and all of the log folded into the file, which is then synced as a whole.
         """
         notes = check(database)
-        mended = mend(database)
-        snapshot = attrs.evolve(read_snapshot(database), notes=notes, mended=mended)
-        snapshot = self._compare(promise, snapshot)
-        marks = (("instance", int(snapshot.instance, 16)), ("next_id", snapshot.next_id), ("cursor", snapshot.cursor))
-        with_transaction(database, [*((schema.WRITE_MARK, mark) for mark in marks), schema.COUNT_OPENED])
+        with transaction(database):
+            bring_up(database)
+            mended = mend(database)
+            snapshot = attrs.evolve(read_snapshot(database), notes=notes, mended=mended)
+            snapshot = self._compare(promise, snapshot)
+            for mark in (
+                ("instance", int(snapshot.instance, 16)),
+                ("next_id", snapshot.next_id),
+                ("cursor", snapshot.cursor),
+            ):
+                database.execute(schema.WRITE_MARK, mark)
+            database.execute(*schema.COUNT_OPENED)
         self._log.begin_anew(database)
         # The first frame of a new log, synced: nothing of the old one, of which a disk that failed may have kept
         # a part only, comes back.
@@ -213,7 +222,7 @@ class SqliteStore:
 
     def prune(self, keep: int, before: float, done: Callable[[list[Pruned] | Exception], None]) -> None:
         def write(database: sqlite3.Connection) -> None:
-            self._call_back(done, self._write(database, lambda: prune(database, keep, before)))
+            self._call_back(done, self._write(database, lambda: self._pruning.prune(database, keep, before)))
 
         self._writing.put(write)
 
@@ -268,30 +277,3 @@ def _serve(work: SimpleQueue[Task | None], database: sqlite3.Connection) -> None
             task(database)
     finally:
         database.close()
-
-
-def prune(database: sqlite3.Connection, keep: int, before: float) -> list[Pruned]:
-    """See L{jobd.store.Store.prune}. What was given out stays known as given out, by its marks."""
-    by_number = database.execute(
-        "SELECT cursor FROM jobs WHERE cursor IS NOT NULL ORDER BY cursor DESC LIMIT 1 OFFSET ?", (keep,)
-    ).fetchone()
-    by_age = database.execute(
-        "SELECT max(cursor) FROM jobs WHERE cursor IS NOT NULL AND ended < ?", (before,)
-    ).fetchone()
-    floor = max(by_number[0] if by_number else 0, by_age[0] or 0)
-    if not floor:
-        return []
-    sql = "SELECT id, CAST(attempt AS INTEGER) FROM jobs WHERE cursor <= ? ORDER BY cursor"
-    gone = [Pruned(*row) for row in database.execute(sql, (floor,))]
-    next_id, cursor = high_marks(database)
-    with_transaction(
-        database,
-        [
-            ("DELETE FROM jobs WHERE cursor <= ?", (floor,)),
-            ("DELETE FROM group_events WHERE cursor <= ?", (floor,)),
-            (schema.WRITE_MARK, ("floor", floor)),
-            (schema.WRITE_MARK, ("next_id", next_id)),
-            (schema.WRITE_MARK, ("cursor", cursor)),
-        ],
-    )
-    return gone

@@ -31,22 +31,23 @@ class SqlReader:
     def records(self, ids: Sequence[int]) -> list[Record]:
         found: dict[int, Record] = {}
         for part in _parts(ids):
-            sql = f"SELECT {schema.RECORD_COLUMNS} FROM jobs WHERE id IN ({_marks(part)})"
+            sql = f"{schema.RECORDS} WHERE jobs.id IN ({_marks(part)})"
             found.update((row[0], _record(row)) for row in self._database.execute(sql, part))
         return [found[number] for number in ids if number in found]
 
     def select(self, chosen: Filter, start: int, limit: int, newest: bool) -> list[Record]:
         where, values = _where(chosen)
         if start:
-            where.append("id <= ?" if newest else "id >= ?")
+            where.append("jobs.id <= ?" if newest else "jobs.id >= ?")
             values.append(start)
         order = "DESC" if newest else "ASC"
-        sql = f"SELECT {schema.RECORD_COLUMNS} FROM jobs WHERE {' AND '.join(where)} ORDER BY id {order} LIMIT ?"
+        sql = f"{schema.RECORDS} WHERE {' AND '.join(where)} ORDER BY jobs.id {order} LIMIT ?"
         return [_record(row) for row in self._database.execute(sql, [*values, limit])]
 
     def ids(self, chosen: Filter, limit: int) -> list[int]:
         where, values = _where(chosen)
-        sql = f"SELECT id FROM jobs WHERE {' AND '.join(where)} ORDER BY id LIMIT ?"
+        tables = "jobs LEFT JOIN ends ON ends.id = jobs.id"
+        sql = f"SELECT jobs.id FROM {tables} WHERE {' AND '.join(where)} ORDER BY jobs.id LIMIT ?"
         return [row[0] for row in self._database.execute(sql, [*values, limit])]
 
     def events(self, after: int, limit: int) -> list[KeptEvent]:
@@ -55,10 +56,7 @@ class SqlReader:
     def finishes(self, ids: Sequence[int]) -> list[KeptEvent]:
         found: list[KeptEvent] = []
         for part in _parts(ids):
-            sql = (
-                "SELECT cursor, id, state, CAST(outcome AS BLOB) FROM jobs "
-                f"WHERE cursor IS NOT NULL AND id IN ({_marks(part)})"
-            )
+            sql = f"SELECT cursor, id, state, CAST(outcome AS BLOB) FROM ends WHERE id IN ({_marks(part)})"
             found.extend(_event(row) for row in self._database.execute(sql, part))
         return sorted(found, key=lambda event: event.cursor)
 
@@ -81,14 +79,18 @@ def _marks(part: Sequence[int]) -> str:
 
 
 def _where(chosen: Filter) -> tuple[list[str], list[Any]]:
-    where, values = ["true"], []
-    states: list[Any] = list(map(int, chosen.states()))
+    where: list[str] = ["true"]
+    values: list[Any] = []
+    states = chosen.states()
     if states:
-        where.append(f"state IN ({_marks(states)})")
-        values += states
+        live, final = [+state for state in states if not state.final], [+state for state in states if state.final]
+        either = [f"(jobs.state IN ({_marks(live)}) AND ends.id IS NULL)"] if live else []
+        either += [f"ends.state IN ({_marks(final)})"] if final else []
+        where.append("(" + " OR ".join(either) + ")")
+        values += live + final
     ranges = chosen.ranges()
     if ranges:
-        where.append("(" + " OR ".join(["id BETWEEN ? AND ?"] * len(ranges)) + ")")
+        where.append("(" + " OR ".join(["jobs.id BETWEEN ? AND ?"] * len(ranges)) + ")")
         values += [end for pair in ranges for end in pair]
     for column, value in (("queue", chosen.queue), ("grp", chosen.group), ("label", chosen.label), ("key", chosen.key)):
         if value is not None:

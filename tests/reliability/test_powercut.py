@@ -15,8 +15,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from jobd.errors import StoreError
-from jobd.store import folders, log, promised, sqlite
+from jobd.store import folders, log, promised, schema, sqlite
 from jobd.store.sqlite import SqliteStore
+from tests.data.make_store import JOBS, path_of
 from tests.reliability.powercut import WAYS, Disk, Event, Given, Open, Sync, SyncFolder, Told, Way, Write
 from tests.reliability.powercut_load import Contents, Load, ask, contents, found_in, straight
 from tests.reliability.powercut_vfs import Database, Nth, Recorder, Rows, failed
@@ -241,6 +242,32 @@ class Lives(Recording):
             disk.happen(self.recorder.events[:called])
             shutil.rmtree(home)
             self.second_life(disk, f"seed {seed}, sync {nth} failed")
+
+
+class Older(Recording):
+    """A cut while a store that an older jobd has written is brought up to the present schema."""
+
+    def test_nothing_is_lost(self) -> None:
+        """Wherever it comes, the next daemon finds all of it."""
+        for version in range(1, schema.VERSION):
+            old = path_of(version).read_bytes()
+            expected = found_in(self.files({NAME: old}))
+            self.assertEqual(len(JOBS), len(expected["records"]))
+            self.recorder.events[:] = [Open(NAME, False), Write(NAME, 0, old), Sync(NAME), SyncFolder()]
+            written = len(self.recorder.events)
+            with self.recorded():
+                store = SqliteStore(self.files({NAME: old}), True, straight, self.recorder.connect)
+                store.open()
+                store.close()
+            events = list(self.recorder.events)
+            self.assertGreater(len(events), written + 20)
+            disk = Disk()
+            for place, event in enumerate(events):
+                for way in WAYS if place >= written else ():
+                    where = f"version {version}, cut before call {place}, {way}"
+                    self.look(disk.cut(way, random.Random(where)), [expected], 0, 0, where)
+                disk.happen([event])
+            self.look(disk.image(), [expected], 0, 0, f"version {version}, afterwards")
 
 
 def ways(events: list[Event], place: int) -> Iterator[tuple[Way, int]]:

@@ -26,11 +26,15 @@ from tests.functional.conversation import Talk
 from tests.reliability.powercut_load import PATIENCE, Load, found_in, straight
 
 GARBAGE: tuple[Any, ...] = (
-    "nonsense", b"\xff\xfe\x00nonsense", 77, -(2**62), 1.5, 1e999, "", b"", "{}", '{"argv": 5}', "[1]", "{", b"\n"
+    "nonsense", b"\xff\xfe\x00nonsense", 77, -(2**62), 1.5, 1e999, "", b"", "{}", '{"argv": 5}', "[1]", "{", b"\n",
+    None,
 )  # fmt: skip
 """What may stand in a column after the disk has had its way."""
 
-COLUMNS = ("state", "attempt", "submitted", "started", "ended", "due", "ending", "cursor", "outcome", "spec")
+COLUMNS = {
+    "jobs": ("state", "attempt", "submitted", "started", "due", "ending", "outcome", "spec"),
+    "ends": ("cursor", "state", "attempt", "started", "ended", "outcome"),
+}
 
 NAME = "jobs.sqlite"
 
@@ -85,14 +89,12 @@ class Records(Files):
         self.fill()
         sound = self.folder.with_name("sound")
         shutil.copytree(self.folder, sound)
-        for column, value, number in itertools.product(COLUMNS, GARBAGE, (1, 2, 4)):
-            shutil.rmtree(self.folder)
-            shutil.copytree(sound, self.folder)
-            try:
-                self.change(f"UPDATE jobs SET {column} = ? WHERE id = ?", value, number)
-            except sqlite3.IntegrityError:
-                continue
-            self.check(f"{column} = {value!r} of job {number}", number)
+        for table, numbers in (("jobs", (1, 2, 4)), ("ends", (1,))):
+            for column, value, number in itertools.product(COLUMNS[table], GARBAGE, numbers):
+                shutil.rmtree(self.folder)
+                shutil.copytree(sound, self.folder)
+                self.change(f"UPDATE {table} SET {column} = ? WHERE id = ?", value, number)
+                self.check(f"{table}: {column} = {value!r} of job {number}", number)
 
     def check(self, case: str, number: int) -> None:
         daemon = self.daemon()

@@ -19,8 +19,8 @@ from jobd.snapshot import Snapshot
 from jobd.store import Pruned, Reader, schema
 from jobd.store.batches import prepare_batch, write_batch
 from jobd.store.memory import MemoryStore
+from jobd.store.pruning import Pruning
 from jobd.store.restore import read_snapshot
-from jobd.store.sqlite import prune
 from jobd.store.sqlreader import SqlReader
 from jobd.testing import as_it_is
 
@@ -74,6 +74,7 @@ class SqlDisk:
 
     def __init__(self) -> None:
         self._database = sqlite3.connect(":memory:", isolation_level=None)
+        self._pruning = Pruning()
         self._database.executescript(schema.CREATE)
 
     @property
@@ -91,7 +92,7 @@ class SqlDisk:
             write_batch(self._database, prepared)
 
     def prune(self, keep: int, before: float) -> list[Pruned]:
-        return prune(self._database, keep, before)
+        return self._pruning.prune(self._database, keep, before)
 
 
 class SimulatedStore:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from jobd.job import State
@@ -18,11 +21,13 @@ from tests.data.make_store import JOBS, SUBMITTED, path_of
 class VersionOne(SynchronousTestCase):
     """The file of schema version 1, with a job in every state."""
 
+    version = 1
+
     def setUp(self) -> None:
-        path = Path(self.mktemp())
-        shutil.copy(path_of(1), path)
+        self.path = Path(self.mktemp())
+        shutil.copy(path_of(self.version), self.path)
         self.answers: list[object] = []
-        store = SqliteStore(path, True, lambda done, *values: done(*values))
+        store = SqliteStore(self.path, True, lambda done, *values: done(*values))
         self.addCleanup(store.close)
         self.store = store
         self.snapshot = store.open()
@@ -61,10 +66,50 @@ class VersionOne(SynchronousTestCase):
                 reader.group_event("night"),
                 reader.ids(Filter(label="first", key="nightly", group="night"), 10),
                 [record.state for record in reader.records([6])],
+                [(record.id, record.state) for record in reader.select(Filter(), 0, 100, False)],
+                attrs.astuple(reader.records([1])[0])[2:9],
             ]
 
         self.store.read(ask, lambda answer: None)
         self.store.close()
         events = [(1, 1), (2, 2), (3, 0), (4, 3), (5, 4), (6, 5), (7, 6)]
         group = KeptEvent(3, 0, None, b'{"group": "night", "succeeded": 1, "failed": 1}')
-        self.assertEqual([events, group, [1], [State.SKIPPED]], self.answers)
+        states = [(number, state) for number, (state, _) in enumerate(JOBS, 1)]
+        first = (1, SUBMITTED + 1, SUBMITTED + 100, SUBMITTED + 200, None, 1, b'{"exit_code": 0, "attempt": 1}')
+        self.assertEqual([events, group, [1], [State.SKIPPED], states, first], self.answers)
+
+    def test_present_version(self) -> None:
+        """From then on it is a file of the present version."""
+        self.store.close()
+        with closing(sqlite3.connect(self.path)) as database, closing(sqlite3.connect(":memory:")) as new:
+            new.executescript(schema.CREATE)
+            tables = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
+            self.assertEqual(new.execute(tables).fetchall(), database.execute(tables).fetchall())
+            self.assertEqual(schema.VERSION, database.execute("PRAGMA user_version").fetchone()[0])
+
+
+class VersionTwo(VersionOne):
+    """The file of schema version 2, with the same."""
+
+    version = 2
+
+
+class Damaged(SynchronousTestCase):
+    """An old file that the disk has damaged."""
+
+    def test_ends(self) -> None:
+        """
+        A job whose end was told is lost where it cannot be read how it ended, and its event stays; where the event
+        cannot be found either it is not known to have ended, and its record counts as one that cannot be read.
+        """
+        path = Path(self.mktemp())
+        shutil.copy(path_of(1), path)
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("UPDATE jobs SET state = 'x' WHERE id = 1")
+            database.execute("UPDATE jobs SET cursor = 'x' WHERE id = 2")
+        store = SqliteStore(path, True, lambda done, *values: done(*values))
+        self.addCleanup(store.close)
+        snapshot = store.open()
+        self.assertEqual([1], snapshot.mended)
+        self.assertEqual((1, State.LOST), next(iter(snapshot.ended)))
+        self.assertEqual([(2, "state")], [(kept.id, kept.unreadable) for kept in snapshot.jobs if kept.unreadable])

@@ -23,10 +23,10 @@ class RowTests(TestCase):
         self.addCleanup(self.database.close)
         self.database.executescript(schema.CREATE)
 
-    def insert(self, **columns: object) -> None:
-        row = {"state": 2, "attempt": 0, "submitted": 1.5, "spec": SPEC, **columns}
+    def insert(self, table: str = "jobs", **columns: object) -> None:
+        row = {"state": 2, "attempt": 0, "submitted": 1.5, "spec": SPEC, **columns} if table == "jobs" else columns
         names = ", ".join(row)
-        self.database.execute(f"INSERT INTO jobs ({names}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
+        self.database.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
 
     def test_alike(self) -> None:
         """A job that was begun once comes as one that never was, between such, with what it has more."""
@@ -47,7 +47,8 @@ class RowTests(TestCase):
         """They are read as they are gone through, and can be again."""
         snapshot = read_snapshot(self.database)
         self.insert(id=1)
-        self.insert(id=2, state=4, cursor=1)
+        self.insert(id=2, state=3)
+        self.insert("ends", id=2, state=4, cursor=1)
         for _ in range(2):
             self.assertEqual([1], [kept.id for kept in snapshot.jobs])
             self.assertEqual([(2, 4)], list(snapshot.ended))

@@ -1,0 +1,69 @@
+"""What an SQLite store does not keep for ever: jobs that have ended, and what was told before."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+
+from jobd.store import Pruned, schema
+from jobd.store.batches import transaction
+from jobd.store.restore import high_marks
+
+GONE = """
+SELECT group_concat(id), group_concat(attempt) FROM
+(SELECT id, coalesce(CAST(attempt AS INTEGER), 0) AS attempt FROM ends WHERE cursor <= ? ORDER BY cursor)
+"""
+"""All in one row: for each row the thread would have to ask for the interpreter's lock."""
+
+
+class Pruning:
+    """
+    Which ends are old by number the index tells; which by age it does not, as clocks are set. So it is remembered that
+    none of those looked at ended before a time, and next time only later ones are looked at.
+    """
+
+    def __init__(self) -> None:
+        self._looked_at = 0
+        self._oldest = math.inf
+
+    def prune(self, database: sqlite3.Connection, keep: int, before: float) -> list[Pruned]:
+        """See L{jobd.store.Store.prune}. What was given out stays known as given out, by its marks."""
+        floor = max(_by_number(database, keep), self._by_age(database, before))
+        if not floor:
+            return []
+        ids, attempts = database.execute(GONE, (floor,)).fetchone()
+        if ids is None:
+            return []
+        next_id, cursor = high_marks(database)
+        with transaction(database):
+            database.execute("DELETE FROM jobs WHERE id IN (SELECT id FROM ends WHERE cursor <= ?)", (floor,))
+            database.execute("DELETE FROM ends WHERE cursor <= ?", (floor,))
+            database.execute("DELETE FROM group_events WHERE cursor <= ?", (floor,))
+            for mark in (("floor", floor), ("next_id", next_id), ("cursor", cursor)):
+                database.execute(schema.WRITE_MARK, mark)
+        return [Pruned(*one) for one in zip(map(int, ids.split(",")), map(int, attempts.split(",")), strict=True)]
+
+    def _by_age(self, database: sqlite3.Connection, before: float) -> int:
+        """The highest cursor of those that ended before a time, or 0."""
+        newest, oldest = database.execute(
+            "SELECT max(cursor), min(ended) FROM ends WHERE cursor > ? AND cursor < 9223372036854775807",
+            (self._looked_at,),
+        ).fetchone()
+        if newest is not None:
+            self._looked_at = newest
+            self._oldest = self._oldest if oldest is None else min(self._oldest, oldest)
+        if self._oldest >= before:
+            return 0
+        self._looked_at, self._oldest = 0, math.inf
+        found: int | None = database.execute("SELECT max(cursor) FROM ends WHERE ended < ?", (before,)).fetchone()[0]
+        return found or 0
+
+
+def _by_number(database: sqlite3.Connection, keep: int) -> int:
+    """The highest cursor of those that are too many, or 0."""
+    surplus = database.execute("SELECT count(*) FROM ends").fetchone()[0] - keep
+    if surplus <= 0:
+        return 0
+    sql = "SELECT cursor FROM ends ORDER BY cursor LIMIT 1 OFFSET ?"
+    floor: int = database.execute(sql, (surplus - 1,)).fetchone()[0]
+    return floor
