@@ -27,7 +27,7 @@ from jobd.worker import current
 from jobd.worker.current import Report
 from jobd.worker.link import Link
 from jobd.worker.modules import Folders, Modules
-from jobd.worker.outcome import Ended, Usage, children_time, done, failed, members, process_usage
+from jobd.worker.outcome import Ended, Usage, Used, children_time, done, failed, members, process_usage
 from jobd.worker.results import CallSpec, decode_spec, invoke, raised, returned, run_coroutine
 from jobd.worker.scratch import Printed
 from jobd.worker.startup import begun
@@ -116,8 +116,7 @@ class CallWorker:
             return failed(f"the job cannot be read: {problem}")
         except OSError as problem:
             return failed(f"cannot change into the folder {spec.cwd}: {problem.strerror}")
-        os.environ["JOBD_JOB_ID"] = job.decode()
-        os.environ["JOBD_ATTEMPT"] = attempt.decode()
+        name_in_environment(job, attempt)
         if spec.env:
             return self._call_with(spec.env, spec)
         return self._call(spec)
@@ -144,23 +143,38 @@ class CallWorker:
 
     def usage_so_far(self) -> Usage:
         """What the job that is running has used by now; from any thread."""
-        used = process_usage()
-        return Usage(used.user - self._used.user, used.system - self._used.system, used.max_rss)
+        user, system, max_rss = process_usage()
+        return Usage(user - self._used[0], system - self._used[1], max_rss)
 
-    def _usage(self, wall: float) -> Usage:
+    def _usage(self, wall: float) -> Used:
         used = process_usage()
-        user, system = used.user - self._used.user, used.system - self._used.system
+        user, system = used[0] - self._used[0], used[1] - self._used[1]
         self._used = used
         if wall > _CHILD:
             children = children_time()
             user += children[0] - self._children[0]
             system += children[1] - self._children[1]
             self._children = children
-        return Usage(user, system, used.max_rss)
+        return user, system, used[2]
 
     def _report(self, report: Report) -> None:
         if self.current is not None:
             self.link.send(b"P %b %b %b\n" % (*self.current, msgspec.json.encode(report)))
+
+
+if sys.platform == "win32":
+
+    def name_in_environment(job: bytes, attempt: bytes) -> None:
+        """Let the call, and what it starts, know whose it is."""
+        os.environ["JOBD_JOB_ID"] = job.decode()
+        os.environ["JOBD_ATTEMPT"] = attempt.decode()
+
+else:
+
+    def name_in_environment(job: bytes, attempt: bytes) -> None:
+        """Let the call, and what it starts, know whose it is."""
+        os.environb[b"JOBD_JOB_ID"] = job
+        os.environb[b"JOBD_ATTEMPT"] = attempt
 
 
 def set_environment(changes: Mapping[str, str | None]) -> None:

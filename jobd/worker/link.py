@@ -67,7 +67,8 @@ from threading import Lock
 
 from jobd.worker.journal import Journal
 
-READ_SIZE = 1 << 20
+READ_SIZE = 1 << 16
+"""Bytes: what a pipe holds. The memory for many more is had from the system, and given back, with each reading."""
 
 Key = tuple[bytes, bytes]
 """ID and ATTEMPT."""
@@ -136,11 +137,13 @@ class Link:
     def _write(self, data: bytes) -> None:
         if self._writer == -1:
             return
-        with suppress(OSError):
+        try:
             written = os.write(self._writer, data)
             while written < len(data):
                 data = data[written:]
                 written = os.write(self._writer, data)
+        except OSError:
+            pass
 
     def leave(self, running: Iterable[Key]) -> None:
         """

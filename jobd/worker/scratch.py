@@ -124,11 +124,20 @@ class Scratch:
             self._install()
 
 
+def _written() -> bool:
+    """Whether there may be anything in one of the two files."""
+    try:
+        return bool(os.lseek(1, 0, os.SEEK_END) or os.lseek(2, 0, os.SEEK_END))
+    except OSError:
+        return True
+
+
 class Printed:
     """Both of them, with C{sys.stdout} and C{sys.stderr} on top. Two threads may use it."""
 
     def __init__(self, folder: str, log: Callable[[str], None], limit: int = 0) -> None:
         self._lock = Lock()
+        self._published = False
         self._scratches = [Scratch(folder, stream, number, log, limit) for number, stream in enumerate(STREAMS, 1)]
         self._out, self._err = text_stream(1), text_stream(2)
         sys.stdout, sys.stderr = self._out, self._err
@@ -137,6 +146,7 @@ class Printed:
         """Let the output of a running job be followed, if it is C{still} the one that runs."""
         with self._lock:
             if still():
+                self._published = True
                 for scratch in self._scratches:
                     scratch.publish(job, attempt)
 
@@ -157,9 +167,12 @@ class Printed:
             self._err.flush()
         except (OSError, ValueError):
             whole = False
+        cut = False
         with self._lock:
-            # A list: each has to.
-            cut = any([scratch.collect(job, attempt) for scratch in self._scratches])
+            if self._published or _written():
+                # A list: each has to.
+                cut = any([scratch.collect(job, attempt) for scratch in self._scratches])
+                self._published = False
         if not whole:
             # The call has closed one.
             self._out, self._err = text_stream(1), text_stream(2)
