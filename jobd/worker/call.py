@@ -1,9 +1,10 @@
 """
 The call worker: runs Python calls, one at a time, in a warm process.
 
-It may be given many short calls ahead; each is reported as soon as it has
-ended. A call that takes long must not hold up those behind it: a second thread
-looks after it and hands them back.
+It may be given many short calls ahead; the report of one that was brief waits
+for those behind it, for a millisecond, if it can be expected that the next is
+brief as well (L{jobd.worker.unsent}). Every other is reported at once. A call
+that takes long must not hold up those behind it: a second thread looks after it and hands them back.
 
 Calls share the process: what one leaves in it (open files, threads, changed
 globals, C{os.environ}) the next one finds. Output of a thread or a program that
@@ -36,6 +37,15 @@ from jobd.worker.watchdog import Watchdog
 _CHILD = 0.0003
 """Seconds: a call shorter than this cannot have run a program and waited for it."""
 
+_BRIEF = 0.0002
+"""Seconds: behind a call that has taken more, or of which it is not known that it takes less, no report waits."""
+
+_HOLD = 0.001
+"""Seconds for which reports wait for others."""
+
+_NAMES = 1000
+"""How many callables are remembered as brief."""
+
 
 class CallWorker:
     """
@@ -61,6 +71,9 @@ class CallWorker:
         self._watchdog = Watchdog(self)
         self._used = process_usage()
         self._children = children_time()
+        self._name = ""
+        self._brief: set[str] = set()
+        self._sent = 0.0
 
     def run(self) -> None:
         """Work until the link has ended, and the call that ran then."""
@@ -71,10 +84,12 @@ class CallWorker:
                 try:
                     line = self.waiting.popleft()
                 except IndexError:
+                    self.link.flush()
                     if not self._watchdog.fill():
                         break
                     continue
                 self._run(line)
+            self.link.flush()
             self._watchdog.see_off()
         finally:
             self.printed.discard()
@@ -98,8 +113,22 @@ class CallWorker:
         report = done(job, attempt, ended, wall, self._usage(wall))
         self.current = None
         self.begun += 1
-        self.link.report(report)
+        self._tell(report, wall, started + wall)
         self._watchdog.job_ended()
+
+    def _tell(self, report: bytes, wall: float, now: float) -> None:
+        if wall > _BRIEF:
+            self._brief.discard(self._name)
+        else:
+            if self._name not in self._brief:
+                if len(self._brief) >= _NAMES:
+                    self._brief.clear()
+                self._brief.add(self._name)
+            if self.waiting and now - self._sent < _HOLD:
+                self.link.hold(report)
+                return
+        self._sent = now
+        self.link.report(report)
 
     def _leave_copy(self, ended: Ended) -> NoReturn:
         """The call has forked, and this is the copy, which has come back from it."""
@@ -111,6 +140,9 @@ class CallWorker:
     def _perform(self, job: bytes, attempt: bytes, text: bytes, now: float) -> Ended:
         try:
             spec = decode_spec(text)
+            self._name = spec.call
+            if self._name not in self._brief:
+                self.link.flush()
             self._folders.enter(spec.cwd, now)
         except msgspec.MsgspecError as problem:
             return failed(f"the job cannot be read: {problem}")
