@@ -25,6 +25,7 @@ from jobd.pool.journals import Found, Journals
 from jobd.pool.shortage import Shortage
 from jobd.pool.worker import Attempt, SpawnedWorker, Worker
 from jobd.worker.output import claim_output, discard_scratch
+from jobd.worker.unsent import Shared
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorProcess
@@ -131,12 +132,15 @@ class ProcessPool:
         self._give_waiting(lane)
 
     def _begin(self, lane: Lane) -> SpawnedWorker:
+        unsent = Shared(lane is CPU)
         name, arguments, marks = self._inheritance.bequeath(lane)
-        worker = SpawnedWorker(lane, name, self._clock, self)
-        program = [sys.executable, "-m", PROGRAMS[lane], *self._options, *arguments]
+        worker = SpawnedWorker(lane, name, self._clock, self, unsent)
+        program = [sys.executable, "-m", PROGRAMS[lane], *unsent.option, *self._options, *arguments]
         try:
-            self._reactor.spawnProcess(worker, sys.executable, program, env={**self._environment, **marks})
+            environment = {**self._environment, **marks}
+            self._reactor.spawnProcess(worker, sys.executable, program, environment, childFDs=unsent.descriptors)
         except OSError:
+            unsent.close()
             self._inheritance.forget([name])
             raise
         return worker
@@ -251,7 +255,7 @@ class ProcessPool:
 
     def _overdue(self, worker: Worker, attempt: Attempt) -> None:
         # Only if it is this very call that keeps the worker: those behind it have not begun.
-        if next(iter(worker.inflight), None) == attempt:
+        if worker.running == attempt:
             worker.kill()
             self._after(STUCK, self._still_there, worker, attempt)
 
@@ -388,10 +392,11 @@ class ProcessPool:
     def _died(self, worker: SpawnedWorker) -> None:
         """
         A worker is gone. Calls run in the order they were given, and each is reported as soon
-        as it has ended: of those not reported only the first can have begun.
+        as it has ended, though not sent as soon: of those not reported only the first can have begun.
         """
         lane = worker.lane
         self._workers[lane].remove(worker)
+        worker.hear_the_rest()
         if lane is Lane.CPU and worker.inflight:
             claim_output(self._output, worker.pid, *next(iter(worker.inflight)))
         discard_scratch(self._output, worker.pid)

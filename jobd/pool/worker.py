@@ -17,6 +17,7 @@ from jobd import prompt
 from jobd.actions import Start
 from jobd.alarm import Clock, Timer
 from jobd.job import FINAL, Lane, State
+from jobd.worker.unsent import Shared
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProcessTransport
@@ -102,6 +103,11 @@ class Worker:
         if self.slow or self.closing:
             return len(self.inflight) + 1_000_000 * self.slow + 2_000_000 * self.closing
         return len(self.inflight)
+
+    @property
+    def running(self) -> Attempt | None:
+        """Of a call worker: what it is at."""
+        return next(iter(self.inflight), None)
 
     # To the worker.
 
@@ -211,12 +217,17 @@ class Worker:
 
 
 class SpawnedWorker(Worker, ProcessProtocol):
-    """A worker that this daemon has started: the link is two pipes."""
+    """
+    A worker that this daemon has started: the link is two pipes.
+
+    @param unsent: where it has reports that it has not sent yet.
+    """
 
     transport: IProcessTransport
 
-    def __init__(self, lane: Lane, name: str, clock: Clock, owner: Owner) -> None:
+    def __init__(self, lane: Lane, name: str, clock: Clock, owner: Owner, unsent: Shared) -> None:
         super().__init__(lane, name, clock, owner)
+        self._unsent = unsent
         self._exited = False
         self._drain: Timer | None = None
 
@@ -238,6 +249,20 @@ class SpawnedWorker(Worker, ProcessProtocol):
                 self.transport.signalProcess("KILL")
         except OSError as problem:
             self.log.info("worker {pid} could not be killed: {problem}", pid=self.pid, problem=problem)
+
+    @property
+    def running(self) -> Attempt | None:
+        ended = {_attempt_of(line) for line in self._unsent.lines()}
+        return next((attempt for attempt in self.inflight if attempt not in ended), None)
+
+    def hear_the_rest(self) -> None:
+        """It has died: hear what it had not sent yet. The half of a line that it has sent may be the beginning."""
+        lines = [line for line in self._unsent.lines() if _attempt_of(line) in self.inflight]
+        self._tail, begun = b"", self.begun
+        if lines:
+            self.received(b"".join(b"%b\n" % line for line in lines))
+            # When they ended is not known, but that it was shortly after what was heard before.
+            self.begun = begun
 
     def lost_outcome(self) -> dict[str, Any]:
         """Of the attempt that it took with it."""
@@ -269,14 +294,23 @@ class SpawnedWorker(Worker, ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         if self._drain is not None:
             self._drain.cancel()
-            self._drain = None
-            self._owner.gone(self)
+            self._gone()
+
+    def _gone(self) -> None:
+        self._drain = None
+        self._owner.gone(self)
+        self._unsent.close()
 
     def _drained(self) -> None:
         """Something that the worker left behind holds its pipes: what it wrote itself has long been read."""
-        self._drain = None
         self.transport.loseConnection()
-        self._owner.gone(self)
+        self._gone()
+
+
+def _attempt_of(line: bytes) -> Attempt:
+    """Of a line C{D}."""
+    _, job_id, attempt, _ = line.split(b" ", 3)
+    return int(job_id), int(attempt)
 
 
 def _how(reason: Failure) -> tuple[str, str, int]:

@@ -1,9 +1,10 @@
 """
 The call worker: runs Python calls, one at a time, in a warm process.
 
-It may be given many short calls ahead; each is reported as soon as it has
-ended. A call that takes long must not hold up those behind it: a second thread
-looks after it and hands them back.
+It may be given many short calls ahead; the report of one that was brief waits
+for those behind it, for a millisecond, if it can be expected that the next is
+brief as well (L{jobd.worker.unsent}). Every other is reported at once. A call
+that takes long must not hold up those behind it: a second thread looks after it and hands them back.
 
 Calls share the process: what one leaves in it (open files, threads, changed
 globals, C{os.environ}) the next one finds. Output of a thread or a program that
@@ -27,7 +28,7 @@ from jobd.worker import current
 from jobd.worker.current import Report
 from jobd.worker.link import Link
 from jobd.worker.modules import Folders, Modules
-from jobd.worker.outcome import Ended, Usage, children_time, done, failed, members, process_usage
+from jobd.worker.outcome import Ended, Usage, Used, children_time, done, failed, members, process_usage
 from jobd.worker.results import CallSpec, decode_spec, invoke, raised, returned, run_coroutine
 from jobd.worker.scratch import Printed
 from jobd.worker.startup import begun
@@ -35,6 +36,15 @@ from jobd.worker.watchdog import Watchdog
 
 _CHILD = 0.0003
 """Seconds: a call shorter than this cannot have run a program and waited for it."""
+
+_BRIEF = 0.0002
+"""Seconds: behind a call that has taken more, or of which it is not known that it takes less, no report waits."""
+
+_HOLD = 0.001
+"""Seconds for which reports wait for others."""
+
+_NAMES = 1000
+"""How many callables are remembered as brief."""
 
 
 class CallWorker:
@@ -61,6 +71,9 @@ class CallWorker:
         self._watchdog = Watchdog(self)
         self._used = process_usage()
         self._children = children_time()
+        self._name = ""
+        self._brief: set[str] = set()
+        self._sent = 0.0
 
     def run(self) -> None:
         """Work until the link has ended, and the call that ran then."""
@@ -71,10 +84,12 @@ class CallWorker:
                 try:
                     line = self.waiting.popleft()
                 except IndexError:
+                    self.link.flush()
                     if not self._watchdog.fill():
                         break
                     continue
                 self._run(line)
+            self.link.flush()
             self._watchdog.see_off()
         finally:
             self.printed.discard()
@@ -98,8 +113,22 @@ class CallWorker:
         report = done(job, attempt, ended, wall, self._usage(wall))
         self.current = None
         self.begun += 1
-        self.link.report(report)
+        self._tell(report, wall, started + wall)
         self._watchdog.job_ended()
+
+    def _tell(self, report: bytes, wall: float, now: float) -> None:
+        if wall > _BRIEF:
+            self._brief.discard(self._name)
+        else:
+            if self._name not in self._brief:
+                if len(self._brief) >= _NAMES:
+                    self._brief.clear()
+                self._brief.add(self._name)
+            if self.waiting and now - self._sent < _HOLD:
+                self.link.hold(report)
+                return
+        self._sent = now
+        self.link.report(report)
 
     def _leave_copy(self, ended: Ended) -> NoReturn:
         """The call has forked, and this is the copy, which has come back from it."""
@@ -111,13 +140,15 @@ class CallWorker:
     def _perform(self, job: bytes, attempt: bytes, text: bytes, now: float) -> Ended:
         try:
             spec = decode_spec(text)
+            self._name = spec.call
+            if self._name not in self._brief:
+                self.link.flush()
             self._folders.enter(spec.cwd, now)
         except msgspec.MsgspecError as problem:
             return failed(f"the job cannot be read: {problem}")
         except OSError as problem:
             return failed(f"cannot change into the folder {spec.cwd}: {problem.strerror}")
-        os.environ["JOBD_JOB_ID"] = job.decode()
-        os.environ["JOBD_ATTEMPT"] = attempt.decode()
+        name_in_environment(job, attempt)
         if spec.env:
             return self._call_with(spec.env, spec)
         return self._call(spec)
@@ -144,23 +175,38 @@ class CallWorker:
 
     def usage_so_far(self) -> Usage:
         """What the job that is running has used by now; from any thread."""
-        used = process_usage()
-        return Usage(used.user - self._used.user, used.system - self._used.system, used.max_rss)
+        user, system, max_rss = process_usage()
+        return Usage(user - self._used[0], system - self._used[1], max_rss)
 
-    def _usage(self, wall: float) -> Usage:
+    def _usage(self, wall: float) -> Used:
         used = process_usage()
-        user, system = used.user - self._used.user, used.system - self._used.system
+        user, system = used[0] - self._used[0], used[1] - self._used[1]
         self._used = used
         if wall > _CHILD:
             children = children_time()
             user += children[0] - self._children[0]
             system += children[1] - self._children[1]
             self._children = children
-        return Usage(user, system, used.max_rss)
+        return user, system, used[2]
 
     def _report(self, report: Report) -> None:
         if self.current is not None:
             self.link.send(b"P %b %b %b\n" % (*self.current, msgspec.json.encode(report)))
+
+
+if sys.platform == "win32":
+
+    def name_in_environment(job: bytes, attempt: bytes) -> None:
+        """Let the call, and what it starts, know whose it is."""
+        os.environ["JOBD_JOB_ID"] = job.decode()
+        os.environ["JOBD_ATTEMPT"] = attempt.decode()
+
+else:
+
+    def name_in_environment(job: bytes, attempt: bytes) -> None:
+        """Let the call, and what it starts, know whose it is."""
+        os.environb[b"JOBD_JOB_ID"] = job
+        os.environb[b"JOBD_ATTEMPT"] = attempt
 
 
 def set_environment(changes: Mapping[str, str | None]) -> None:

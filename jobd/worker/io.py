@@ -339,7 +339,7 @@ class IoWorker:
         user, system = used or (-1.0, -1.0)
         if job.output.close():
             ended = ended._replace(extra=ended.extra + members(cut=True))
-        whole = Usage(user, system, process_usage().max_rss)
+        whole = Usage(user, system, process_usage()[2])
         self._forget(job, self._link.report, done(job.job, job.attempt, ended, wall, whole))
 
     def _forget(self, job: IoJob, say: Callable[[bytes], None], line: bytes) -> None:

@@ -25,8 +25,8 @@ last word of a line may hold spaces::
         L TEXT                           for the daemon's log
 
 Every C{S} is answered by exactly one C{D}, C{R} or C{F}, unless the worker dies first:
-then nobody knows how far the unanswered ones came. A C{C} for a job that is no
-longer there is ignored: its answer is already on the way.
+then nobody knows how far the unanswered ones came, but for what L{jobd.worker.unsent} holds. A C{C} for a job
+that is no longer there is ignored: its answer is already on the way.
 
 Where the link ends without a C{Q} the worker drops what it has not begun, goes on with what it has, and
 exits when that has ended. In its journal (L{jobd.worker.journal}) it writes down what runs and every outcome
@@ -47,7 +47,7 @@ What C{C} does depends on the program:
     KILL), its process group included, so the job has no C{D}. Jobs run in the
     order they came, hence the oldest unanswered one is the one that runs. A call
     that keeps the interpreter's lock (a long computation inside C code) delays
-    this, and the hand-back of others: the pool kills such a worker itself;
+    this, the hand-back of others, and reports that wait to be sent: the pool kills such a worker itself;
   - the io worker cancels a coroutine (C{D ... cancelled}) and hands back what
     still waits for a thread. A running thread cannot be cancelled: its C{D}
     comes whenever it ends.
@@ -66,8 +66,10 @@ from contextlib import suppress
 from threading import Lock
 
 from jobd.worker.journal import Journal
+from jobd.worker.unsent import Unsent
 
-READ_SIZE = 1 << 20
+READ_SIZE = 1 << 16
+"""Bytes: what a pipe holds. The memory for many more is had from the system, and given back, with each reading."""
 
 Key = tuple[bytes, bytes]
 """ID and ATTEMPT."""
@@ -75,18 +77,20 @@ Key = tuple[bytes, bytes]
 
 class Link:
     """
-    The worker's end. Any thread may L{send} and L{report}; one at a time may L{read}.
+    The worker's end. Any thread may L{send}, L{report}, L{hold} and L{flush}; one at a time may L{read}.
 
     @param journal: keeps what the daemon may not have kept, once the link has ended; without one nothing is kept.
+    @param unsent: keeps reports that wait to be sent; without one none waits.
     @ivar reader: the descriptor lines come in by; -1 while there is no daemon.
     @ivar abandoned: this process is a forked copy, and the link is not its own.
     """
 
-    def __init__(self, reader: int, writer: int, journal: Journal | None = None) -> None:
+    def __init__(self, reader: int, writer: int, journal: Journal | None = None, unsent: Unsent | None = None) -> None:
         self.reader = reader
         self.journal = journal
         self.abandoned = False
         self._writer = writer
+        self._unsent = unsent
         self._sending = Lock()
         self._rest = b""
         self._unkept: deque[bytes] = deque()
@@ -126,6 +130,21 @@ class Link:
                     self.journal.write([line[:-1]])
             self._write(line)
 
+    def hold(self, line: bytes) -> None:
+        """Like L{report}, but it may wait until something else is written, or for L{flush}."""
+        with self._sending:
+            if self._unsent is not None and self._writer != -1 and self._unsent.add(line):
+                if self.journal is not None:
+                    self._unkept.append(line[:-1])
+                return
+        self.report(line)
+
+    def flush(self) -> None:
+        """Write the reports that wait."""
+        if self._unsent:
+            with self._sending:
+                self._write(b"")
+
     def kept(self, count: int) -> None:
         """So many reports on this link need not be remembered any more."""
         with self._sending:
@@ -134,13 +153,22 @@ class Link:
                 self._kept += 1
 
     def _write(self, data: bytes) -> None:
+        """What waits goes first: reports leave in the order they were made, and before what was said after them."""
         if self._writer == -1:
             return
-        with suppress(OSError):
+        unsent = self._unsent
+        if unsent:
+            data = unsent.lines() + data
+        try:
             written = os.write(self._writer, data)
             while written < len(data):
                 data = data[written:]
                 written = os.write(self._writer, data)
+        except OSError:
+            pass
+        if unsent:
+            # Only now: if this process had ended before, the daemon would have found them here.
+            unsent.clear()
 
     def leave(self, running: Iterable[Key]) -> None:
         """
@@ -152,10 +180,12 @@ class Link:
         with self._sending:
             self._hang_up()
             self._rest = b""
+            self._unsent = None
             self.journal.write([*(b"B %b %b" % key for key in running), *self._unkept, b"E"])
 
     def ending(self) -> None:
         """The daemon wants everything ended. To be called before anything is."""
+        self.flush()
         if self.journal is not None:
             with self._sending:
                 self.journal.write([*self._unkept, b"Q"])
@@ -186,6 +216,7 @@ class Link:
         speak for the worker nor keep the link open after it.
         """
         self._hang_up()
+        self._unsent = None
         if self.journal is not None:
             self.journal.abandon()
         self.abandoned = True
@@ -200,7 +231,7 @@ def _one_line(text: str) -> bytes:
     return " ".join(text.split()).encode("utf-8", "backslashreplace")
 
 
-def take_link(journal: Journal | None = None) -> Link:
+def take_link(journal: Journal | None = None, unsent: Unsent | None = None) -> Link:
     """
     Move the link away from the descriptors 0 and 1, to ones that no program a
     job starts can inherit; 0 then reads nothing and 1 writes where 2 does.
@@ -215,7 +246,7 @@ def take_link(journal: Journal | None = None) -> Link:
     os.dup2(null, 0)
     os.close(null)
     os.dup2(2, 1)
-    link = Link(reader, writer, journal)
+    link = Link(reader, writer, journal, unsent)
     if sys.platform != "win32":
         os.register_at_fork(after_in_child=link.abandon)
     return link

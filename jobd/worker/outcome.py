@@ -27,14 +27,17 @@ class Usage(NamedTuple):
 
 UNKNOWN = Usage(-1.0, -1.0, 0)
 
+Used = tuple[float, float, int]
+"""The same without names: to make a L{Usage} costs as much as to ask the system."""
+
 if sys.platform == "win32":
 
-    def process_usage() -> Usage:
+    def process_usage() -> Used:
         """What this process has used so far."""
         import os
 
         times = os.times()
-        return Usage(times.user, times.system, 0)
+        return times.user, times.system, 0
 
     def children_time() -> tuple[float, float]:
         """User and system seconds of the ended children of this process; not known here."""
@@ -52,10 +55,10 @@ else:
         """The system's record in jobd's units."""
         return Usage(record[0], record[1], record[2] * _PLATFORM_RSS_UNIT)
 
-    def process_usage() -> Usage:
+    def process_usage() -> Used:
         """What this process has used so far."""
         record = getrusage(RUSAGE_SELF)
-        return Usage(record[0], record[1], record[2] * _PLATFORM_RSS_UNIT)
+        return record[0], record[1], record[2] * _PLATFORM_RSS_UNIT
 
     def children_time() -> tuple[float, float]:
         """User and system seconds of the ended children of this process."""
@@ -97,7 +100,7 @@ def failed(error: str, exit_code: int = 1) -> Ended:
     return Ended(b"failed", exit_code, members(error=error.encode("utf-8", "backslashreplace").decode()))
 
 
-def done(job: bytes, attempt: bytes, ended: Ended, wall: float, used: Usage) -> bytes:
+def done(job: bytes, attempt: bytes, ended: Ended, wall: float, used: Used) -> bytes:
     """The C{D} line."""
     user, system, max_rss = used
     state, exit_code, extra = ended

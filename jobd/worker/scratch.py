@@ -124,11 +124,20 @@ class Scratch:
             self._install()
 
 
+def _written() -> bool:
+    """Whether there may be anything in one of the two files."""
+    try:
+        return bool(os.lseek(1, 0, os.SEEK_END) or os.lseek(2, 0, os.SEEK_END))
+    except OSError:
+        return True
+
+
 class Printed:
     """Both of them, with C{sys.stdout} and C{sys.stderr} on top. Two threads may use it."""
 
     def __init__(self, folder: str, log: Callable[[str], None], limit: int = 0) -> None:
         self._lock = Lock()
+        self._published = False
         self._scratches = [Scratch(folder, stream, number, log, limit) for number, stream in enumerate(STREAMS, 1)]
         self._ended: tuple[int, int] | None = None
         self._out, self._err = text_stream(1), text_stream(2)
@@ -139,6 +148,7 @@ class Printed:
         with self._lock:
             # One whose output was collected may still pass for the one that runs: the file is the next one's by now.
             if still() and (job, attempt) != self._ended:
+                self._published = True
                 for scratch in self._scratches:
                     scratch.publish(job, attempt)
 
@@ -159,10 +169,13 @@ class Printed:
             self._err.flush()
         except (OSError, ValueError):
             whole = False
+        cut = False
         with self._lock:
             self._ended = (job, attempt)
-            # A list: each has to.
-            cut = any([scratch.collect(job, attempt) for scratch in self._scratches])
+            if self._published or _written():
+                # A list: each has to.
+                cut = any([scratch.collect(job, attempt) for scratch in self._scratches])
+                self._published = False
         if not whole:
             # The call has closed one.
             self._out, self._err = text_stream(1), text_stream(2)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from jobd.worker import cgroup
 from jobd.worker.journal import Gone, Journal
 from jobd.worker.link import Link, take_link
+from jobd.worker.unsent import Unsent
 
 
 class Options(NamedTuple):
@@ -24,6 +25,7 @@ class Options(NamedTuple):
     @ivar cgroup: it may use a control group.
     @ivar portable: the runner is to use a thread for each command, as it does
         where there is no POSIX.
+    @ivar unsent: the descriptor of the memory for reports that wait to be sent; -1: none waits.
     """
 
     output: str
@@ -32,6 +34,7 @@ class Options(NamedTuple):
     limit: int = 0
     cgroup: bool = True
     portable: bool = False
+    unsent: int = -1
 
 
 class Worker(NamedTuple):
@@ -62,6 +65,8 @@ def parse(argv: list[str]) -> Options:
             options = options._replace(journal=os.path.abspath(next(words, "")))
         elif word == "--output-limit":
             options = options._replace(limit=int(next(words, "0")))
+        elif word == "--unsent":
+            options = options._replace(unsent=int(next(words, "-1")))
         elif word == "--no-cgroup":
             options = options._replace(cgroup=False)
         elif word == "--portable":
@@ -96,7 +101,8 @@ def begun(argv: list[str], orderly: bool = False) -> Iterator[Worker]:
     with cgroup.staying(options.cgroup and (orderly or journal is not None)) as group:
         if journal is not None and group is not None:
             journal.write([b"G %b" % os.fsencode(group.path)])
-        yield Worker(options, take_link(journal), group)
+        unsent = Unsent(options.unsent) if options.unsent != -1 else None
+        yield Worker(options, take_link(journal, unsent), group)
 
 
 def home() -> str:

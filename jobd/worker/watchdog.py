@@ -2,7 +2,7 @@
 The call worker's second thread: looks after the link while a call takes long.
 
 While calls are short it does next to nothing: it wakes a hundred times a
-second, sees that the main thread is getting on, and after a while without any
+second, sends what reports wait, sees that the main thread is getting on, and after a while without any
 job sleeps until there is one. When a call has run for more than a hundredth of
 a second it takes over the reading of the link until that call has ended: jobs
 that come or have come meanwhile are handed back at once, and a C{C} ends the call.
@@ -118,16 +118,18 @@ class Watchdog:
         seen, idle = worker.begun, 0
         while True:
             time.sleep(_LONG)
+            self._link.flush()
             now = worker.begun
-            if worker.current is None:
+            if now != seen:
+                idle = 0
+            elif worker.current is None:
                 idle += 1
                 if idle > _IDLE_TURNS:
                     self._sleep()
                     idle = 0
             else:
                 idle = 0
-                if now == seen:
-                    self._look_after(now)
+                self._look_after(now)
             seen = worker.begun
 
     def _sleep(self) -> None:

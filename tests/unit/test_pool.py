@@ -351,6 +351,20 @@ class ProcessPoolTests(PoolClaims, TestCase):
         for job_id in (3, 4):
             self.assertIsInstance(await self.end_of(job_id), Returned)
 
+    async def test_what_was_done_before_a_call_that_kills_its_worker(self) -> None:
+        """Calls that have ended before one that kills its worker have ended, though their reports may wait."""
+        for job_id in range(1, 5):
+            self.begin({"call": "builtins:exec", "args": ["pass"], "cwd": "/"}, job_id)
+            await self.finish_of(job_id)
+        for job_id in range(5, 25):
+            what = "import os; os._exit(3)" if job_id > 22 else "pass"
+            self.pool.start(start_of({"call": "builtins:exec", "args": [what], "cwd": "/"}, job_id))
+        self.pool.flush()
+        for job_id in (23, 24):
+            self.assertEqual(State.LOST, (await self.finish_of(job_id))[0])
+        for job_id in range(5, 23):
+            self.assertEqual(State.SUCCEEDED, (await self.finish_of(job_id))[0])
+
     async def test_a_long_call_is_told(self) -> None:
         """A call that proves to take long is told as such, when something was given to its worker behind it."""
         for job_id in (1, 2, 3):

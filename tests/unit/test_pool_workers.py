@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import sys
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -20,12 +22,14 @@ from jobd.pool import Report
 from jobd.pool.processes import OVERDUE, PAUSE, STOP, STUCK, ProcessPool
 from jobd.pool.shortage import SOON
 from jobd.pool.worker import DRAIN, LONGEST, SpawnedWorker
+from jobd.worker.unsent import Unsent
 
 
 class Program:
     """A worker's process, as its transport shows it: it does what the test says."""
 
     pid = None
+    unsent: Unsent
 
     def __init__(self, worker: SpawnedWorker, arguments: list[str]) -> None:
         self.worker = worker
@@ -67,7 +71,9 @@ class Programs:
         self.all: list[Program] = []
         self.room = True
 
-    def spawnProcess(self, worker: ProcessProtocol, program: str, arguments: list[str], env: object) -> None:
+    def spawnProcess(
+        self, worker: ProcessProtocol, program: str, arguments: list[str], env: object, childFDs: object = None
+    ) -> None:
         if not self.room:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         if not isinstance(worker, SpawnedWorker):
@@ -75,6 +81,8 @@ class Programs:
             worker.processEnded(Failure(ProcessDone(None)))
             return
         started = Program(worker, arguments)
+        if isinstance(childFDs, dict):
+            started.unsent = Unsent(os.dup(childFDs[3]))
         self.all.append(started)
         worker.makeConnection(started)
 
@@ -239,6 +247,31 @@ class Misbehaviour(SynchronousTestCase):
         self.assertEqual([(9, "returned"), (8, "lost")], self.ends())
         self.assertEqual("its worker was killed by SIGKILL", self.outcome()["error"])
         self.assertEqual(2, len(self.programs.of(Lane.CPU)))
+
+    def test_dies_before_it_has_sent_all(self) -> None:
+        """What a dead worker had reported and not sent counts, once, whatever of it was sent after all."""
+        for job_id in (6, 7, 8, 9):
+            self.start(job_id)
+        program = self.newest()
+        for job_id in (6, 7):
+            program.unsent.add(b'D %d 1 succeeded 0.1 {"exit_code": 0}\n' % job_id)
+        program.say('H 1\nD 6 1 succeeded 0.1 {"exit_code": 0}\nD 7 1 succ')
+        program.exit(0, 9)
+        self.assertEqual([(6, "succeeded"), (7, "succeeded"), (9, "returned"), (8, "lost")], self.ends())
+
+    def test_overdue_behind_what_is_not_sent(self) -> None:
+        """A call that keeps the interpreter is ended with its worker, though the report of the one before waits."""
+        for job_id in (7, 8):
+            self.start(job_id)
+        self.newest().say("H 1\n")
+        self.newest().unsent.add(b'D 7 1 succeeded 0.1 {"exit_code": 0}\n')
+        self.pool.kill(Kill(8, 1, Lane.CPU, 5.0))
+        self.clock.advance(5.0 + OVERDUE)
+        self.assertEqual(["KILL"], self.newest().signals)
+
+    if sys.platform != "linux":
+        for test in (test_dies_before_it_has_sent_all, test_overdue_behind_what_is_not_sent):
+            test.skip = "reports wait on Linux only"  # type: ignore[attr-defined]
 
     def test_the_runner_dies(self) -> None:
         """Of commands all that had begun are lost."""

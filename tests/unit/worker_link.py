@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +37,9 @@ class Done(NamedTuple):
 class Worker:
     """One of the programs, started as the pool starts it."""
 
-    def __init__(self, program: str, output: Path, *options: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, program: str, output: Path, *options: str, env: dict[str, str] | None = None, pass_fds: Sequence[int] = ()
+    ) -> None:
         self.output = output
         module = program if "." in program else f"jobd.worker.{program}"
         root = str(Path(jobd.__file__).parent.parent)
@@ -46,6 +49,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
+            pass_fds=pass_fds,
             env={**os.environ, "PYTHONPATH": root, **(env or {})},
         )
         self._rest = b""
