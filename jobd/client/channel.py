@@ -17,6 +17,8 @@ import time
 from collections import deque
 from typing import Protocol
 
+import msgspec
+
 from jobd.client.core import Core, Request
 from jobd.client.dial import dial, lost, unknown_fate
 from jobd.client.link import Owner
@@ -47,7 +49,7 @@ class Channel:
         self._owner = owner
         self._timeout = timeout
         self.patience = patience
-        self._core = Core(target.token)
+        self._core = Core(target.token, decode=msgspec.json.decode)
         self._pulse = Pulse(self._core, liveness)
         self._comeback = Comeback()
         self._inbox: deque[Request] = deque()
