@@ -54,6 +54,8 @@ class Channel:
         self._comeback = Comeback()
         self._inbox: deque[Request] = deque()
         self._unsent = memoryview(b"")
+        # To have a new one made for each word that comes takes longer than to read it.
+        self._buffer = memoryview(bytearray(READ))
         self._closing = False
         self._failure: JobdError | None = None
         self._guard = threading.Lock()
@@ -208,9 +210,10 @@ class Channel:
         """Write what there is and tell whether all of it is gone."""
         while True:
             if not self._unsent:
-                self._unsent = memoryview(self._core.outgoing())
-                if not self._unsent:
+                data = self._core.outgoing()
+                if not data:
                     return True
+                self._unsent = memoryview(data)
             try:
                 sent = sock.send(self._unsent[:READ])
             except self._busy_errors:
@@ -221,13 +224,13 @@ class Channel:
         """Read what there is; False at the end."""
         while True:
             try:
-                data = sock.recv(READ)
+                count = sock.recv_into(self._buffer)
             except self._busy_errors:
                 return True
-            if not data:
+            if not count:
                 return False
             self._pulse.heard(time.monotonic())
-            items = self._core.receive(data)
+            items = self._core.receive(bytes(self._buffer[:count]))
             if self._core.of_use:
                 self._comeback.of_use()
             if items:

@@ -179,7 +179,7 @@ class Engine:
             self._drop(core, list(self._accepted))
         while self._unwanted and self._cancel(core, *self._unwanted[0]):
             self._unwanted.popleft()
-        while calls := self._take():
+        while self._queue and (calls := self._take()):
             self._send(core, calls)
         return not self._closing or bool(self._queue or self._unanswered or self._accepted)
 
