@@ -7,6 +7,8 @@ import ssl
 import time
 from typing import Any
 
+import msgspec
+
 from jobd.client.core import Core, Event, Item, Reply, Request, Stream
 from jobd.client.dial import handshake_problem, lost, problem, tls_context, unknown_fate
 from jobd.client.link import Owner
@@ -38,7 +40,7 @@ class Link(asyncio.Protocol):
         self._owner = owner
         self._timeout = timeout
         self.patience = patience
-        self._core = Core(target.token, stream)
+        self._core = Core(target.token, stream, msgspec.json.decode)
         self._pulse = Pulse(self._core, liveness)
         self._comeback = Comeback()
         self._silence: ConnectionProblem | None = None

@@ -17,6 +17,8 @@ import time
 from collections import deque
 from typing import Protocol
 
+import msgspec
+
 from jobd.client.core import Core, Request
 from jobd.client.dial import dial, lost, unknown_fate
 from jobd.client.link import Owner
@@ -47,11 +49,13 @@ class Channel:
         self._owner = owner
         self._timeout = timeout
         self.patience = patience
-        self._core = Core(target.token)
+        self._core = Core(target.token, decode=msgspec.json.decode)
         self._pulse = Pulse(self._core, liveness)
         self._comeback = Comeback()
         self._inbox: deque[Request] = deque()
         self._unsent = memoryview(b"")
+        # To have a new one made for each word that comes takes longer than to read it.
+        self._buffer = memoryview(bytearray(READ))
         self._closing = False
         self._failure: JobdError | None = None
         self._guard = threading.Lock()
@@ -206,9 +210,10 @@ class Channel:
         """Write what there is and tell whether all of it is gone."""
         while True:
             if not self._unsent:
-                self._unsent = memoryview(self._core.outgoing())
-                if not self._unsent:
+                data = self._core.outgoing()
+                if not data:
                     return True
+                self._unsent = memoryview(data)
             try:
                 sent = sock.send(self._unsent[:READ])
             except self._busy_errors:
@@ -219,13 +224,13 @@ class Channel:
         """Read what there is; False at the end."""
         while True:
             try:
-                data = sock.recv(READ)
+                count = sock.recv_into(self._buffer)
             except self._busy_errors:
                 return True
-            if not data:
+            if not count:
                 return False
             self._pulse.heard(time.monotonic())
-            items = self._core.receive(data)
+            items = self._core.receive(bytes(self._buffer[:count]))
             if self._core.of_use:
                 self._comeback.of_use()
             if items:

@@ -28,7 +28,8 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import compress
 from typing import Any, NamedTuple, Protocol
 
 from jobd.client.ids import chunks, format_ids, parse_ids
@@ -94,6 +95,9 @@ class Request:
         self.waits = tuple(waits)
         self.notified = notified
         self.context = context
+
+    def lost(self) -> None:
+        """Its reply will not come, and it is going to be sent again."""
 
 
 class Reply(NamedTuple):
@@ -161,19 +165,23 @@ class Core:
     """
     The state of one client over all of its connections.
 
+    @param decode: reads JSON; msgspec does it in a seventh of the time, where importing that does not matter.
     @ivar cursor: the highest cursor seen.
     @ivar outstanding: the ids whose finish events are still to come.
     @ivar reason: what the daemon said before it closed, if it said anything.
     @ivar of_use: this connection has brought more than a greeting, or no more was wanted of it.
     """
 
-    def __init__(self, token: str | None = None, stream: Stream | None = None) -> None:
+    def __init__(
+        self, token: str | None = None, stream: Stream | None = None, decode: Callable[[bytes], Any] = json.loads
+    ) -> None:
         self.cursor = 0
         self.outstanding: set[int] = set()
         self.reason: JobdError | None = None
         self.of_use = False
         self._token = token
         self._stream = stream
+        self._decode = decode
         self._instance: str | None = None
         self._online = False
         self._pending: deque[Request] = deque()
@@ -292,7 +300,10 @@ class Core:
         self._out.clear()
         pending, self._pending = self._pending, deque()
         theirs = [request for request in pending if not any(request.context is own for own in _OWN)]
-        self._later[:0] = [request for request in theirs if request.again]
+        again = [request for request in theirs if request.again]
+        for request in again:
+            request.lost()
+        self._later[:0] = again
         return [request for request in theirs if not request.again]
 
     def abandon(self) -> list[Request]:
@@ -327,7 +338,7 @@ class Core:
                         items.append(event)
                 elif line:
                     self._reply(line, items)
-            except (ValueError, TypeError, OverflowError, RecursionError):  # also bad UTF-8 and bad JSON
+            except (ValueError, TypeError, IndexError, OverflowError, RecursionError):  # also bad UTF-8 and bad JSON
                 raise _garbage(line) from None
         return items
 
@@ -341,19 +352,22 @@ class Core:
                 raise _garbage(self._parts[0])
 
     def _event(self, line: bytes) -> Event | None:
-        _, cursor, job, state, *rest = line.split(b" ", 4)
-        data = json.loads(rest[0]) if rest else {}
+        parts = line.split(b" ", 4)
+        data = self._decode(parts[4]) if len(parts) == 5 else {}
+        cursor, job = parts[1], parts[2]
         if not (cursor.isdigit() and job.isdigit() and type(data) is dict):
             raise _garbage(line)
-        event = Event(int(cursor), int(job), state.decode(), data)
+        seen: Event | None
+        seen = event = Event(int(cursor), int(job), parts[3].decode(), data)
         if self._stream is not None:
             seen = self._stream.admit(event)
         elif event.state in FINAL:
-            seen = event if event.job in self.outstanding else None
-            self.outstanding.discard(event.job)
-        else:
-            seen = event
-        self.cursor = max(self.cursor, event.cursor)
+            if event.job in self.outstanding:
+                self.outstanding.remove(event.job)
+            else:
+                seen = None
+        if event.cursor > self.cursor:
+            self.cursor = event.cursor
         self.of_use = True
         return seen
 
@@ -404,7 +418,7 @@ class Core:
             ids = parse_ids(text)
             if len(ids) != len(request.notified):
                 raise ValueError("as many ids as jobs")
-            self.outstanding.update(job for job, told in zip(ids, request.notified, strict=True) if told)
+            self.outstanding.update(compress(ids, request.notified))
         elif self._stream is not None and request.context is _STREAM:
             self._stream.replied(reply)
         return reply

@@ -15,75 +15,30 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 from jobd.client import pickling, specs
 from jobd.client.channel import Channel
 from jobd.client.core import MAX_LINE, Core, Event, Forgotten, Item, Reply, Request
+from jobd.client.future import JobFuture
 from jobd.client.ids import chunks, format_ids, parse_ids
 from jobd.client.liveness import PATIENCE
 from jobd.client.outcome import FINAL, Outcome
+from jobd.client.together import Together
 from jobd.client.url import Target
-from jobd.errors import JobdError, TooLong
-
-T = TypeVar("T")
+from jobd.errors import Conflict, JobdError, NoSuchJob, TooLong
 
 TIMEOUT = 10.0
 """Seconds that a connection or the reply to a cancellation may take."""
 
 _UNSTARTED = ["waiting", "queued"]
 
-
-class JobFuture(Future[T]):
-    """
-    The future of a call.
-
-    @ivar job: the id of its job, once the daemon has accepted it.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__()
-        self._engine = engine
-        self.job: int | None = None
-        self.key = ""
-        # Guarded by the engine: it was sent, or never will be.
-        self.handed = False
-        self.withdrawn = False
-
-    def cancel(self) -> bool:
-        """
-        Cancel the call unless it has been started. That may take a round trip
-        to the daemon; inside a callback of a future, where nothing can be
-        waited for, only a call that has not been sent can be cancelled.
-        """
-        if self.done():
-            return self.cancelled()
-        if self._engine.withdraw(self):
-            self.give_up()
-        elif self.handed:
-            self._engine.cancel(self)
-        return self.cancelled()
-
-    def running(self) -> bool:
-        """Whether the daemon has it and it has not ended."""
-        return self.handed and not self.done()
-
-    def give_up(self) -> None:
-        """It is cancelled, and whoever waits is told."""
-        if super().cancel():
-            with contextlib.suppress(RuntimeError):  # somebody was told already
-                self.set_running_or_notify_cancel()
-
-
-class _Call:
-    __slots__ = ("future", "text")
-
-    def __init__(self, future: JobFuture[Any], text: str) -> None:
-        self.future = future
-        self.text = text
+_BETWEEN = 18
+"""Bytes of a job in a line that are neither its pickle nor common to all."""
 
 
 class Engine:
@@ -98,13 +53,15 @@ class Engine:
         self._keys = specs.Keys()
         self._greeted: Future[bool] = Future()
         self._channel = Channel(target, self, timeout=TIMEOUT, patience=0, liveness=liveness)
-        self._tail = "}"
+        self._common = ""
+        self._longest = MAX_LINE - 200
         self._guard = threading.Lock()
-        self._queue: deque[_Call] = deque()
+        self._queue: deque[JobFuture[Any]] = deque()
+        self._unwanted: deque[tuple[JobFuture[Any], Future[None]]] = deque()
+        self._unanswered = 0
         self._closing = False
         self._failure: JobdError | None = None
         # Only in the channel's thread:
-        self._unanswered: set[JobFuture[Any]] = set()
         self._accepted: dict[int, JobFuture[Any]] = {}
         self._dropping = False
         self._drop_asked = False
@@ -124,7 +81,8 @@ class Engine:
             self._channel.close()
             raise
         self._channel.patience = PATIENCE
-        self._tail = f", {common}}}" if common else "}"
+        self._common = common
+        self._longest -= len(common)
         _live.add(self)
 
     # From any thread.
@@ -139,24 +97,35 @@ class Engine:
         if self._failure is not None:
             raise self._failure
 
-    def submit(self, future: JobFuture[Any], pickle: str) -> None:
+    def submit(self, future: JobFuture[Any]) -> None:
         """
         Enter a call.
 
         @raise RuntimeError: as L{check_open}.
         """
-        future.key = self._keys.next()
-        text = f'{{"pickle": "{pickle}", "key": "{future.key}"{self._tail}'
+        size = len(future.text)
         with self._guard:
             self.check_open()
-            if len(text) <= MAX_LINE - 100:
-                self._queue.append(_Call(future, text))
-        if len(text) > MAX_LINE - 100:
-            problem = (
-                f"the call and its arguments have {len(pickle)} bytes as a pickle in base64; a line may have {MAX_LINE}"
-            )
+            if size <= self._longest:
+                self._queue.append(future)
+            send = self._ready()
+        if size > self._longest:
+            problem = f"the call and its arguments have {size} bytes as a pickle in base64; a line may have {MAX_LINE}"
             future.set_exception(TooLong(problem + "; give large data in files"))
-        self._channel.wake()
+        elif send:
+            self._channel.wake()
+
+    def _ready(self) -> bool:
+        """
+        Whether there is a line to be sent; under the guard.
+
+        While one has no reply, further calls gather until they fill another:
+        many lines with a few calls each cost all sides more. No call waits
+        here longer than for that reply, however long the calls before it take.
+        """
+        if self._unanswered and len(self._queue) < specs.BATCH_JOBS:
+            return False
+        return self._most > self._unanswered + len(self._accepted)
 
     def withdraw(self, future: JobFuture[Any]) -> bool:
         """Whether it has not been sent, and now never will be."""
@@ -171,16 +140,12 @@ class Engine:
         if self._channel.inside:
             return
         answered: Future[None] = Future()
-        which = {"key": future.key} if future.job is None else {"ids": str(future.job)}
-
-        def settle(reply: Reply) -> None:
-            if reply.error is None and reply.text != "0":
-                future.give_up()
-            answered.set_result(None)
-
-        request = Request("cancel", json.dumps({**which, "state": _UNSTARTED}), context=settle)
-        with contextlib.suppress(JobdError, FutureTimeout):
-            self._channel.send(request)
+        with self._guard:
+            if self._failure is not None:
+                return
+            self._unwanted.append((future, answered))
+        self._channel.wake()
+        with contextlib.suppress(FutureTimeout):
             answered.result(TIMEOUT)
 
     def close(self, *, cancel: bool = False) -> None:
@@ -189,17 +154,17 @@ class Engine:
 
         @param cancel: without that which has not been started.
         """
-        withdrawn: list[_Call] = []
+        withdrawn: list[JobFuture[Any]] = []
         with self._guard:
             self._closing = True
             if cancel:
                 self._dropping = True
                 withdrawn = list(self._queue)
                 self._queue.clear()
-                for call in withdrawn:
-                    call.future.withdrawn = True
-        for call in withdrawn:
-            call.future.give_up()
+                for future in withdrawn:
+                    future.withdrawn = True
+        for future in withdrawn:
+            future.give_up()
         self._channel.wake()
 
     def join(self) -> None:
@@ -212,50 +177,97 @@ class Engine:
         if self._dropping and not self._drop_asked:
             self._drop_asked = True
             self._drop(core, list(self._accepted))
-        room = self._most - len(self._unanswered) - len(self._accepted)
-        while room > 0:
-            calls = self._take(min(room, specs.BATCH_JOBS))
-            if not calls:
-                break
-            room -= len(calls)
+        while self._unwanted and self._cancel(core, *self._unwanted[0]):
+            self._unwanted.popleft()
+        while self._queue and (calls := self._take()):
             self._send(core, calls)
         return not self._closing or bool(self._queue or self._unanswered or self._accepted)
 
-    def _take(self, most: int) -> list[_Call]:
+    def _cancel(self, core: Core, future: JobFuture[Any], answered: Future[None]) -> bool:
+        """Ask for it; False if the id is not known yet."""
+        if future.done():
+            answered.set_result(None)
+        elif future.job is None:
+            return False
+        else:
+
+            def settle(reply: Reply) -> None:
+                if reply.error is None and reply.text != "0":
+                    future.give_up()
+                answered.set_result(None)
+
+            argument = json.dumps({"ids": str(future.job), "state": _UNSTARTED})
+            core.send(Request("cancel", argument, context=settle))
+        return True
+
+    def _take(self) -> list[JobFuture[Any]]:
         """The next calls for one line; from now on they can no longer be withdrawn."""
-        calls: list[_Call] = []
+        calls: list[JobFuture[Any]] = []
         size = 0
         with self._guard:
-            while self._queue and len(calls) < most and (not calls or size + len(self._queue[0].text) < MAX_LINE // 2):
-                call = self._queue.popleft()
-                if call.future.withdrawn:
-                    continue
-                call.future.handed = True
-                size += len(call.text) + 2
-                calls.append(call)
+            room = self._most - self._unanswered - len(self._accepted)
+            most = min(room, specs.BATCH_JOBS) if self._ready() else 0
+            while self._queue and len(calls) < most:
+                future = self._queue[0]
+                size += len(future.text) + len(self._common) + _BETWEEN
+                if size > specs.BATCH_BYTES and calls:
+                    break
+                self._queue.popleft()
+                if not future.withdrawn:
+                    future.handed = True
+                    calls.append(future)
+            self._unanswered += len(calls)
         return calls
 
-    def _send(self, core: Core, calls: list[_Call]) -> None:
-        sent = [call.future for call in calls]
-        self._unanswered.update(sent)
+    def _send(self, core: Core, calls: list[JobFuture[Any]]) -> None:
+        key = self._keys.next()
+        replied = partial(self._replied, core, calls, key)
+        core.send(Together([future.text for future in calls], key, self._common, replied))
+        for future in calls:
+            future.text = ""
+
+    def _replied(self, core: Core, calls: list[JobFuture[Any]], key: str, reply: Reply) -> None:
+        if isinstance(reply.error, Conflict):
+            # An earlier line with these calls was accepted, and the reply to it was lost.
+            core.send(Request("list", json.dumps({"key": key}), context=partial(self._found, core, calls)))
+        elif reply.error is None:
+            self._accept(core, calls, parse_ids(reply.text))
+        else:
+            self._refuse(calls, reply.error)
+
+    def _found(self, core: Core, calls: list[JobFuture[Any]], reply: Reply) -> None:
+        """The first of these calls is the job in the reply, and the others have the ids after its own."""
+        jobs = [] if reply.error is not None else json.loads(reply.text)["jobs"]
+        if not jobs:
+            self._refuse(calls, reply.error or NoSuchJob("the jobs of these calls are no longer kept"))
+            return
+        first = int(jobs[0]["id"])
+        ids = range(first, first + len(calls))
 
         def settle(reply: Reply) -> None:
-            self._unanswered.difference_update(sent)
             if reply.error is not None:
-                for future in sent:
-                    future.set_exception(reply.error)
-                return
-            ids = parse_ids(reply.text)
-            for job, future in zip(ids, sent, strict=True):
-                future.job = job
-                self._accepted[job] = future
-            if self._dropping:
-                self._drop(core, ids)
+                for job in ids:
+                    self._forgotten(Forgotten(job, reply.error))
 
-        batch = specs.Batch([call.text for call in calls], [True] * len(calls))
-        core.send(batch.request(settle))
+        self._accept(core, calls, ids)
+        core.send(Request("wait", format_ids(ids), waits=ids, context=settle))
 
-    def _drop(self, core: Core, ids: list[int]) -> None:
+    def _accept(self, core: Core, calls: list[JobFuture[Any]], ids: Sequence[int]) -> None:
+        for job, future in zip(ids, calls, strict=True):
+            future.job = job
+        self._accepted.update(zip(ids, calls, strict=True))
+        with self._guard:
+            self._unanswered -= len(calls)
+        if self._dropping:
+            self._drop(core, ids)
+
+    def _refuse(self, calls: list[JobFuture[Any]], error: JobdError) -> None:
+        with self._guard:
+            self._unanswered -= len(calls)
+        for future in calls:
+            future.set_exception(error)
+
+    def _drop(self, core: Core, ids: Iterable[int]) -> None:
         """Have these cancelled where they have not been started; their finish events tell which."""
         for part in chunks(sorted(ids)):
             argument = json.dumps({"ids": format_ids(part), "state": _UNSTARTED})
@@ -280,9 +292,8 @@ class Engine:
         if event.state == "cancelled":
             future.give_up()
             return
-        outcome = Outcome(event.job, event.cursor, event.state, event.data)
         try:
-            result = pickling.value(outcome)
+            result = pickling.value(Outcome(event.job, event.cursor, event.state, event.data))
         except BaseException as error:
             future.set_exception(error)
         else:
@@ -301,12 +312,15 @@ class Engine:
             self._greeted.set_exception(error)
         with self._guard:
             self._failure = error
-            waiting = [call.future for call in self._queue if not call.future.withdrawn]
+            waiting = [future for future in self._queue if not future.withdrawn]
             self._queue.clear()
+            unwanted = list(self._unwanted)
         for future in (*waiting, *self._accepted.values()):
             if not future.done():
                 future.set_exception(error)
         self._accepted.clear()
+        for _, answered in unwanted:
+            answered.set_result(None)
 
 
 _live: weakref.WeakSet[Engine] = weakref.WeakSet()

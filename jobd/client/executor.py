@@ -17,7 +17,8 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from jobd.client.chunks import run_chunk
-from jobd.client.engine import Engine, JobFuture
+from jobd.client.engine import Engine
+from jobd.client.future import JobFuture
 from jobd.client.liveness import LIVENESS
 from jobd.client.pickling import dump
 from jobd.client.url import locate
@@ -81,12 +82,12 @@ class Executor(futures.Executor):
         """
         future: JobFuture[T] = JobFuture(self._engine)
         try:
-            text = dump(fn, args, kwargs)
+            future.text = dump(fn, args, kwargs)
         except BadValue as error:
             self._engine.check_open()
             future.set_exception(error)
         else:
-            self._engine.submit(future, text)
+            self._engine.submit(future)
         return future
 
     def map(
@@ -140,15 +141,18 @@ def _in_order(
     """Submit now, and return an iterator of the results that submits the rest as they are taken."""
     pending = deque(submit(*call) for call in (calls if ahead is None else islice(calls, ahead)))
 
+    def first() -> Any:
+        """The next result, of which nothing is kept here while it is used."""
+        result = pending[0].result(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        pending.popleft()
+        return result
+
     def results() -> Iterator[Any]:
         try:
             while pending:
-                future = pending.popleft()
-                try:
-                    yield future.result(None if deadline is None else max(0.0, deadline - time.monotonic()))
-                finally:
-                    future.cancel()
-                pending.extend(submit(*call) for call in islice(calls, 1))
+                yield first()
+                if ahead is not None:
+                    pending.extend(submit(*call) for call in islice(calls, 1))
         finally:
             for future in pending:
                 future.cancel()

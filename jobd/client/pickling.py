@@ -10,7 +10,7 @@ Python.
 from __future__ import annotations
 
 import pickle
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,7 +35,7 @@ def dump(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any
         # In the worker __main__ is another program.
         if b"__main__" in data:
             data = _by_value(content, None)
-    return b64encode(data).decode("ascii")
+    return b2a_base64(data, newline=False).decode("ascii")
 
 
 def _by_value(content: tuple[Any, ...], why: Exception | None) -> bytes:
@@ -61,21 +61,19 @@ def value(outcome: Outcome) -> Any:
     @raise Exception: what the call raised, where it came as a pickle; else
         L{JobFailed}. The traceback of the worker is its C{__cause__}.
     """
-    problem = error(outcome)
-    if problem is not None:
-        raise problem
-    if outcome.pickle is None:
+    if outcome.state != "succeeded":
+        raise _failure(outcome)
+    text = outcome.pickle
+    if text is None:
         return outcome.result
     try:
-        return _load(outcome.pickle)
+        return _load(text)
     except Exception as failure:
         raise _unreadable("result", outcome, failure) from failure
 
 
-def error(outcome: Outcome) -> BaseException | None:
-    """What L{value} raises for this outcome."""
-    if outcome.ok:
-        return None
+def _failure(outcome: Outcome) -> BaseException:
+    """What L{value} raises for an outcome other than success."""
     if outcome.pickle is None:
         return outcome.failure()
     try:
@@ -91,7 +89,7 @@ def error(outcome: Outcome) -> BaseException | None:
 
 
 def _load(text: str) -> Any:
-    return pickle.loads(b64decode(text))
+    return pickle.loads(a2b_base64(text))
 
 
 def _unreadable(what: str, outcome: Outcome, failure: Exception) -> JobFailed:

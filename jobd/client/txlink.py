@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import msgspec
 from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, DNSLookupError
@@ -127,7 +128,7 @@ class Link:
         self.patience = patience
         self.endpoint = endpoint_of(reactor, target, timeout) if endpoint is None else endpoint
         self._owner = owner
-        self._core = Core(target.token, stream)
+        self._core = Core(target.token, stream, msgspec.json.decode)
         self._pulse = Pulse(self._core, liveness)
         self._comeback = Comeback()
         self._silence: ConnectionProblem | None = None
