@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 KEPT = frozenset({actions.Insert, actions.Update, actions.KeepGroupEvent, actions.KeepQueue})
 
-REST = 0.003
+REST = 0.005
 """
 Seconds between two batches while more jobs are ready than there are places: larger batches then cost
 less a job, and nobody's turn comes later for it, as the workers have been given work ahead.
@@ -276,7 +276,8 @@ class Daemon:
                 self.full = False
                 self._perform(rest)
                 if self._rest and self.scheduler.places.crowded:
-                    self.clock.callLater(self._rest, self._next_batch)
+                    self.pool.rest()
+                    self.clock.callLater(self._rest, self._rested)
                 else:
                     self._next_batch()
             elif isinstance(problem, Full):
@@ -292,6 +293,10 @@ class Daemon:
                 self._broken(problem if known else StoreError(f"the job store failed: {problem!r}"))
 
         self.store.commit(kept, done)
+
+    def _rested(self) -> None:
+        self.pool.listen()
+        self._next_batch()
 
     def _next_batch(self) -> None:
         self._committing = False
