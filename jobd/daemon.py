@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 KEPT = frozenset({actions.Insert, actions.Update, actions.KeepGroupEvent, actions.KeepQueue})
 
-REST = 0.003
+REST = 0.005
 """
 Seconds between two batches while more jobs are ready than there are places: larger batches then cost
 less a job, and nobody's turn comes later for it, as the workers have been given work ahead.
@@ -263,7 +263,8 @@ class Daemon:
             self._let_pass()
         if self._resting is not None and len(self._gathered) >= ENOUGH:
             self._resting.cancel()
-            self._committing, self._resting = False, None
+            self._rested()
+            return
         if not self._committing:
             self._gathered += self.scheduler.fill(self._now or self.now())
         self._now = None
@@ -307,12 +308,18 @@ class Daemon:
 
     def _go_on(self) -> None:
         if self._rest and self.scheduler.places.crowded and len(self._gathered) < ENOUGH:
-            self._resting = self.clock.callLater(self._rest, self._next_batch)
+            self.pool.rest()
+            self._resting = self.clock.callLater(self._rest, self._rested)
         else:
             self._next_batch()
 
+    def _rested(self) -> None:
+        self._resting = None
+        self.pool.listen()
+        self._next_batch()
+
     def _next_batch(self) -> None:
-        self._committing, self._resting = False, None
+        self._committing = False
         if not self._turning:
             self._end_turn()
 

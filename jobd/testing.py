@@ -129,6 +129,12 @@ class FakePool:
         for report in due:
             self._tell(report)
 
+    def rest(self) -> None:
+        pass
+
+    def listen(self) -> None:
+        pass
+
     def heard(self) -> int:
         return self._told
 

@@ -48,6 +48,12 @@ class Pool(Protocol):
     def flush(self) -> None:
         """What was asked for up to now may have gathered: let it go."""
 
+    def rest(self) -> None:
+        """Until L{listen} nothing can be begun anyway for what has ended: it is enough to report it then."""
+
+    def listen(self) -> None:
+        """Report, at once, what has happened since L{rest}, and go on."""
+
     def heard(self) -> Heard:
         """How much it has reported up to now: to be said again to L{kept}."""
 

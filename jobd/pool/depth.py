@@ -8,7 +8,7 @@ AHEAD = 0.02
 MOST_CALLS, CALL = 1024, 0.000005
 """How many calls a worker may hold, and the seconds that even an empty one takes."""
 
-MOST_COMMANDS, COMMAND = 8, 0.001
+MOST_COMMANDS, COMMANDS = 16, 0.0003
 """The same for the commands of one place."""
 
 
@@ -43,7 +43,9 @@ class Depth:
         self.value = value
         return changed
 
-    def reset(self) -> None:
-        """It was too much: begin again with one."""
+    def reset(self) -> bool:
+        """It was too much: begin again with one. Returns whether the value has changed."""
+        changed = self.value != 1
         self.value = 1
         self._usual = AHEAD
+        return changed

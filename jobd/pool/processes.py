@@ -18,12 +18,12 @@ from jobd.events import Capacity, Finished, Long, Returned, Stuck
 from jobd.job import COMMAND, CPU, SUCCEEDED, Lane, State
 from jobd.pool import Report
 from jobd.pool.adopted import AdoptedWorker
-from jobd.pool.depth import CALL, MOST_CALLS, Depth
-from jobd.pool.gate import PATIENCE, Gate
+from jobd.pool.depth import CALL, COMMANDS, MOST_CALLS, MOST_COMMANDS, Depth
 from jobd.pool.inheritance import Inheritance
 from jobd.pool.journals import Found, Journals
 from jobd.pool.shortage import Shortage
 from jobd.pool.worker import Attempt, SpawnedWorker, Worker
+from jobd.worker.gate import begun_of
 from jobd.worker.output import claim_output, discard_scratch
 from jobd.worker.unsent import Shared
 
@@ -93,8 +93,8 @@ class ProcessPool:
         self._shortages = {lane: Shortage() for lane in Lane}
         self._complained = float("-inf")
         self._depth = Depth(MOST_CALLS, CALL)
-        self._gate = Gate(cpus)
-        self._patience: Timer | None = None
+        self._ahead = Depth(MOST_COMMANDS, COMMANDS)
+        self._taken: dict[Attempt, int] = {}
         self._stopping = self._leaving = False
         self._remembered = bool(journals)
         self._inheritance = Inheritance(reactor, clock, Journals(journals), self)
@@ -129,6 +129,8 @@ class ProcessPool:
             self._spawn_later(lane)
             return
         self._workers[lane].append(worker)
+        if lane is COMMAND:
+            self._tell_places()
         self._give_waiting(lane)
 
     def _begin(self, lane: Lane) -> SpawnedWorker:
@@ -153,7 +155,7 @@ class ProcessPool:
     def _give_waiting(self, lane: Lane) -> None:
         waiting, self._waiting[lane] = self._waiting[lane], []
         for start in waiting:
-            self._give(start)
+            self.start(start)
         self.flush()
 
     def _complain(self, reason: str) -> None:
@@ -165,12 +167,6 @@ class ProcessPool:
     # What is asked of it.
 
     def start(self, start: Start) -> None:
-        if start.lane is not COMMAND or self._gate.enter(start):
-            self._give(start)
-        elif self._patience is None:
-            self._wait_at_gate()
-
-    def _give(self, start: Start) -> None:
         lane = start.lane
         worker = None if self._shortages[lane].lasts else self._choose(lane)
         if worker is None:
@@ -199,10 +195,6 @@ class ProcessPool:
 
     def kill(self, kill: Kill) -> None:
         worker = self._worker_of((kill.job_id, kill.attempt))
-        withdrawn = self._gate.withdraw((kill.job_id, kill.attempt)) if worker is None else None
-        if withdrawn is not None:
-            self._report(Returned(kill.job_id, kill.attempt))
-            return
         if self._inheritance.awaits((kill.job_id, kill.attempt)):
             self._kills[kill.job_id, kill.attempt] = kill
             return
@@ -215,24 +207,11 @@ class ProcessPool:
             worker.closing = True
             self._after(kill.grace + OVERDUE, self._overdue, worker, (kill.job_id, kill.attempt))
 
-    def _wait_at_gate(self) -> None:
-        """Look after a while whether the first that waits now still does."""
-        first = self._gate.waiting[0]
-        self._patience = self._after(PATIENCE, self._lose_patience, first)
-
-    def _lose_patience(self, first: Start) -> None:
-        self._patience = None
-        if not self._gate.waiting:
-            return
-        if self._gate.waiting[0] is not first:
-            self._wait_at_gate()
-            return
-        back, running = self._gate.turn_back()
-        self._report_capacity()
-        for attempt in running:
-            self._report(Long(*attempt))
-        for start in reversed(back):
-            self._report(Returned(start.job_id, start.attempt))
+    def _tell_places(self) -> None:
+        """The runner itself sees to it that no more commands run than there are places."""
+        for runner in self._workers[COMMAND]:
+            runner.set_places(self._cpus, sum(self._taken.values()))
+            self._touched.add(runner)
 
     def _take_back(self, which: Callable[[Start], bool]) -> None:
         """Report as returned what still waits for a worker."""
@@ -240,8 +219,6 @@ class ProcessPool:
             back = [start for start in starts if which(start)]
             self._waiting[lane] = [start for start in starts if start not in back]
             for start in back:
-                for entering in self._gate.leave((start.job_id, start.attempt)):
-                    self._give(entering)
                 self._report(Returned(start.job_id, start.attempt))
 
     def _after(self, delay: float, function: Callable[..., object], *args: Any) -> Timer:
@@ -268,6 +245,16 @@ class ProcessPool:
             worker.flush()
         self._touched.clear()
 
+    def rest(self) -> None:
+        for runner in self._workers[COMMAND]:
+            # One with nothing to begin when a place is free waits for us.
+            if len(runner.inflight) > self._cpus:
+                runner.rest()
+
+    def listen(self) -> None:
+        for runner in self._workers[COMMAND]:
+            runner.listen()
+
     def heard(self) -> tuple[list[tuple[Worker, int]], list[str]]:
         heard = [(worker, worker.reports) for worker in self._fresh], self._inheritance.spent
         self._fresh, self._inheritance.spent = set(), []
@@ -289,7 +276,6 @@ class ProcessPool:
             timer.cancel()
         self._timers.clear()
         self._inheritance.close()
-        self._waiting[Lane.COMMAND].extend(self._gate.turn_back()[0])
         self._take_back(lambda start: True)
         workers = self._all()
         for worker in workers:
@@ -333,33 +319,41 @@ class ProcessPool:
         if lane is CPU:
             changed = self._depth.ended(wall)
         else:
-            changed = lane is COMMAND and self._gate.depth.ended(wall)
-            self._pass_gate(worker, (job_id, attempt))
+            changed = lane is COMMAND and self._ahead.ended(wall)
+            self._leave_place((job_id, attempt))
         if changed:
             self._report_capacity()
 
     def progressed(self, job_id: int, attempt: int, json: bytes) -> None:
         self._progress(job_id, attempt, json)
 
-    def _pass_gate(self, worker: Worker, attempt: Attempt) -> None:
-        """A place is free: whoever waits for it begins now, not after the next commit."""
-        if worker.lane is Lane.COMMAND:
-            for start in self._gate.leave(attempt):
-                self._give(start)
+    def _leave_place(self, attempt: Attempt) -> None:
+        """If it was an adopted command, there is one place more for the runner's."""
+        if self._taken and self._taken.pop(attempt, 0):
+            self._tell_places()
             self.flush()
 
     def _report_capacity(self) -> None:
-        self._report(Capacity(self._cpus, self._depth.value, self._gate.depth.value))
+        self._report(Capacity(self._cpus, self._depth.value, self._ahead.value))
 
     def returned(self, worker: Worker, start: Start) -> None:
         if self._leaving:
             return
         attempt = (start.job_id, start.attempt)
-        self._pass_gate(worker, attempt)
-        if not worker.slow and worker.inflight and worker.lane is Lane.CPU:
+        self._leave_place(attempt)
+        if worker.lane is COMMAND:
+            self._found_long(worker)
+        elif not worker.slow and worker.inflight and worker.lane is CPU:
             worker.slow = True
             self._report(Long(*next(iter(worker.inflight))))
         self._report(Returned(*attempt))
+
+    def _found_long(self, runner: Worker) -> None:
+        """It has handed back commands, since those that run do not end."""
+        if self._ahead.reset():
+            self._report_capacity()
+        for running in begun_of(runner.inflight.values(), self._cpus)[0]:
+            self._report(Long(running.job_id, running.attempt))
 
     def stuck(self, worker: Worker, attempt: Attempt) -> None:
         self._stuck.add(attempt)
@@ -392,7 +386,8 @@ class ProcessPool:
     def _died(self, worker: SpawnedWorker) -> None:
         """
         A worker is gone. Calls run in the order they were given, and each is reported as soon
-        as it has ended, though not sent as soon: of those not reported only the first can have begun.
+        as it has ended, though not sent as soon: of those not reported only the first can have begun. Of commands as
+        many as there are places.
         """
         lane = worker.lane
         self._workers[lane].remove(worker)
@@ -401,8 +396,6 @@ class ProcessPool:
             claim_output(self._output, worker.pid, *next(iter(worker.inflight)))
         discard_scratch(self._output, worker.pid)
         starts = list(worker.inflight.values())
-        for start in starts:
-            self._pass_gate(worker, (start.job_id, start.attempt))
         worker.inflight.clear()
         if self._stopping:
             if starts or not self._inheritance.tidy(worker.name):
@@ -411,9 +404,16 @@ class ProcessPool:
                 self._inheritance.spent.append(worker.name)
             self._check_stopped()
             return
-        begun = len(starts) if lane is not Lane.CPU else 1
-        lost = starts[:begun] if worker.ready else []
-        for start in starts[len(lost) :]:
+        if not worker.ready:
+            lost, others = [], starts
+        elif lane is CPU:
+            lost, others = starts[:1], starts[1:]
+        elif lane is COMMAND:
+            lost, others = begun_of(starts, self._cpus)
+        else:
+            lost, others = starts, []
+        # The last one first: each goes to the head of its queue.
+        for start in reversed(others):
             self._report(Returned(start.job_id, start.attempt))
         self._inheritance.sweep({worker.name}, [(start, worker.lost_outcome()) for start in lost])
         if self._stopping:
@@ -435,12 +435,15 @@ class ProcessPool:
     # What it is told of workers that an earlier daemon has started, and of the dead.
 
     def settled(self, start: Start, state: State, wall: float, outcome: bytes) -> None:
+        self._leave_place((start.job_id, start.attempt))
         self._report(Finished(start.job_id, start.attempt, state, outcome))
 
     def unbegun(self, start: Start) -> None:
+        self._leave_place((start.job_id, start.attempt))
         self._report(Returned(start.job_id, start.attempt))
 
     def lost(self, start: Start, outcome: dict[str, Any]) -> None:
+        self._leave_place((start.job_id, start.attempt))
         if self._stopping and (start.job_id, start.attempt) not in self._stuck:
             self._report(Returned(start.job_id, start.attempt))
             return
@@ -452,10 +455,12 @@ class ProcessPool:
         self.log.info("worker {pid} goes on with {number} jobs", pid=worker.pid, number=len(worker.inflight))
         for attempt, start in worker.inflight.items():
             if start.lane is Lane.COMMAND:
-                self._gate.hold(start)
+                self._taken[attempt] = start.cpus
             kill = self._kills.pop(attempt, None)
             if kill is not None:
                 self.kill(kill)
+        self._tell_places()
+        self.flush()
         worker.flush()
         if worker.spent:
             worker.let_go()
@@ -490,6 +495,6 @@ class ProcessPool:
         return {
             "workers": {lane.name.lower(): [worker.pid for worker in group] for lane, group in self._workers.items()},
             "depth": self._depth.value,
-            "ahead": self._gate.depth.value,
+            "ahead": self._ahead.value,
             "waiting": sum(map(len, self._waiting.values())),
         }

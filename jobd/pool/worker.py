@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
@@ -120,6 +121,10 @@ class Worker:
     def ask_to_end(self, job_id: int, attempt: int, grace: float) -> None:
         self._lines.append(b"C %d %d %f\n" % (job_id, attempt, grace))
 
+    def set_places(self, places: int, taken: int) -> None:
+        """There are so many places for commands; so many of them those of other runners have."""
+        self._lines.append(b"N %d %d\n" % (places, taken))
+
     def kept(self, reports: int) -> None:
         """So many of its reports are kept."""
         self._lines.append(b"K %d\n" % reports)
@@ -229,6 +234,7 @@ class SpawnedWorker(Worker, ProcessProtocol):
         super().__init__(lane, name, clock, owner)
         self._unsent = unsent
         self._exited = False
+        self._resting = False
         self._drain: Timer | None = None
 
     def _write(self, data: bytes) -> None:
@@ -275,6 +281,22 @@ class SpawnedWorker(Worker, ProcessProtocol):
         if self.signal:
             outcome["signal"] = self.signal
         return outcome
+
+    def rest(self) -> None:
+        """Let what it says gather in its pipe, where that is possible: it is there whatever becomes of the worker."""
+        pipe = getattr(self.transport, "pipes", {}).get(1)
+        if isinstance(pipe, FileDescriptor):
+            pipe.stopReading()
+            self._resting = True
+
+    def listen(self) -> None:
+        """Read what has gathered."""
+        pipe = getattr(self.transport, "pipes", {}).get(1) if self._resting else None
+        self._resting = False
+        if pipe is not None:
+            pipe.startReading()
+            # If this was the end of it, the reactor finds out as well.
+            pipe.doRead()
 
     def connectionMade(self) -> None:
         self.pid = self.transport.pid or 0

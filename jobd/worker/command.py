@@ -55,6 +55,7 @@ class CommandSpec(msgspec.Struct):
     stdin: str | dict[str, str] | None = None
     stdout: str | msgspec.UnsetType | None = msgspec.UNSET
     stderr: str | msgspec.UnsetType | None = msgspec.UNSET
+    cpus: int = 1
 
 
 decode_spec = msgspec.json.Decoder(CommandSpec).decode

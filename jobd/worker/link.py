@@ -8,6 +8,7 @@ last word of a line may hold spaces::
     pool -> worker
         S ID ATTEMPT SPEC                start: SPEC is the job's JSON object as it was submitted
         C ID ATTEMPT GRACE               end it; GRACE seconds lie between TERM and KILL
+        N PLACES TAKEN                   places for commands there are; TAKEN of them have those of other runners
         K COUNT                          the outcomes in the first COUNT D on this link are kept on disk
         Q                                end everything that runs, then exit
         (end of file)                    the daemon is gone, or wants nothing more: see below
@@ -27,6 +28,10 @@ last word of a line may hold spaces::
 Every C{S} is answered by exactly one C{D}, C{R} or C{F}, unless the worker dies first:
 then nobody knows how far the unanswered ones came, but for what L{jobd.worker.unsent} holds. A C{C} for a job
 that is no longer there is ignored: its answer is already on the way.
+
+The runner may be given more commands than there are places (L{jobd.worker.gate}): the next one begins when a place is
+free, after the C{D} of the one that had it. When the first waits too long, all that wait come back (C{R}, the last
+one first); when there is no room for one, all that wait come back with it (C{F}).
 
 Where the link ends without a C{Q} the worker drops what it has not begun, goes on with what it has, and
 exits when that has ended. In its journal (L{jobd.worker.journal}) it writes down what runs and every outcome
@@ -121,14 +126,15 @@ class Link:
         with self._sending:
             self._write(data)
 
-    def report(self, line: bytes) -> None:
-        """Write a C{D} line with its end. It is remembered until it is kept."""
+    def report(self, *lines: bytes) -> None:
+        """Write C{D} lines with their ends. They are remembered until they are kept."""
         with self._sending:
             if self.journal is not None:
-                self._unkept.append(line[:-1])
+                news = [line[:-1] for line in lines]
+                self._unkept += news
                 if self._writer == -1:
-                    self.journal.write([line[:-1]])
-            self._write(line)
+                    self.journal.write(news)
+            self._write(b"".join(lines))
 
     def hold(self, line: bytes) -> None:
         """Like L{report}, but it may wait until something else is written, or for L{flush}."""

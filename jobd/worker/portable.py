@@ -14,13 +14,14 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from threading import Condition, Lock, Thread
+from threading import Condition, Lock, Thread, Timer
 
 import msgspec
 
 from jobd.worker.command import (
     NOT_EXECUTABLE,
     CannotStart,
+    CommandSpec,
     Launch,
     NoRoom,
     Settings,
@@ -31,7 +32,8 @@ from jobd.worker.command import (
     no_folder,
     outcome_of,
 )
-from jobd.worker.link import Link, no_room
+from jobd.worker.gate import PATIENCE, Gate, Waiting
+from jobd.worker.link import Key, Link, no_room
 from jobd.worker.outcome import UNKNOWN, Usage, done, failed
 
 _STOP_GRACE = 5.0
@@ -151,7 +153,9 @@ class ThreadedRunner:
         self._settings = Settings(output, keep=0, limit=limit)
         self._lock = Lock()
         self._changed = Condition(self._lock)
-        self._processes: dict[tuple[bytes, bytes], Process | None] = {}
+        self._gate = Gate()
+        self._impatient = False
+        self._processes: dict[Key, Process | None] = {}
         self._unreported = 0
 
     def run(self) -> None:
@@ -161,48 +165,100 @@ class ThreadedRunner:
             for line in lines:
                 kind, *words = line.split(b" ", 3)
                 if kind == b"S":
-                    self._begin(words[0], words[1], words[2])
+                    self._accept((words[0], words[1]), words[2])
+                elif kind == b"N":
+                    with self._lock:
+                        self._gate.set_places(int(words[0]), int(words[1]))
                 elif kind == b"C":
                     self._cancel((words[0], words[1]), float(words[2]))
+            self._begin()
+        self._hand_back_all()
         for key in list(self._processes):
             self._cancel(key, _STOP_GRACE)
         with self._lock:
             self._changed.wait_for(lambda: not self._unreported)
 
-    def _begin(self, job: bytes, attempt: bytes, text: bytes) -> None:
-        with self._lock:
-            self._processes[job, attempt] = None
-            self._unreported += 1
-        try:
-            Thread(target=self._attend, args=(job, attempt, text), daemon=True).start()
-        except RuntimeError as problem:
-            self._report(job, attempt, no_room(job, attempt, problem))
+    # Waiting for a place.
 
-    def _attend(self, job: bytes, attempt: bytes, text: bytes) -> None:
+    def _accept(self, key: Key, text: bytes) -> None:
+        try:
+            spec = decode_spec(text)
+        except msgspec.MsgspecError as problem:
+            self._link.send(done(*key, failed(str(problem), NOT_EXECUTABLE), 0.0, Usage(0.0, 0.0, 0)))
+            return
+        with self._lock:
+            self._gate.add(key, spec)
+
+    def _begin(self) -> None:
+        """Begin all for which there are places."""
+        with self._lock:
+            entering = []
+            while self._gate.open:
+                entering.append(self._gate.enter())
+                self._processes[entering[-1].key] = None
+                self._unreported += 1
+            if self._gate.waiting and not self._impatient:
+                self._impatient = True
+                timer = Timer(PATIENCE, self._lose_patience, (self._gate.waiting[0],))
+                timer.daemon = True
+                timer.start()
+        for one in entering:
+            try:
+                Thread(target=self._attend, args=(*one.key, one.spec), daemon=True).start()
+            except RuntimeError as problem:
+                self._crowded_out(one.key, problem)
+
+    def _lose_patience(self, first: Waiting) -> None:
+        """Hand back all that wait if this one still does."""
+        with self._lock:
+            self._impatient = False
+            over = bool(self._gate.waiting) and self._gate.waiting[0] is first
+        if over:
+            self._hand_back_all()
+
+    def _hand_back_all(self) -> None:
+        with self._lock:
+            back = self._gate.clear()
+        # The last one first: each goes to the head of its queue.
+        for one in reversed(back):
+            self._link.send(b"R %b %b\n" % one.key)
+
+    # Running.
+
+    def _attend(self, job: bytes, attempt: bytes, spec: CommandSpec) -> None:
         """One command from its start to its report."""
         started = time.monotonic()
         try:
-            report = self._perform(job, attempt, text, started)
-        except (CannotStart, msgspec.MsgspecError) as problem:
-            exit_code = problem.exit_code if isinstance(problem, CannotStart) else NOT_EXECUTABLE
-            ended = failed(str(problem), exit_code)
+            report = self._perform(job, attempt, spec, started)
+        except CannotStart as problem:
+            ended = failed(str(problem), problem.exit_code)
             report = done(job, attempt, ended, time.monotonic() - started, Usage(0.0, 0.0, 0))
         except NoRoom as problem:
-            report = no_room(job, attempt, problem)
-        self._report(job, attempt, report)
+            self._crowded_out((job, attempt), problem)
+            return
+        self._report((job, attempt), report)
 
-    def _report(self, job: bytes, attempt: bytes, line: bytes) -> None:
+    def _crowded_out(self, key: Key, problem: Exception) -> None:
+        """The system has no room for this one, nor for those behind it."""
+        with self._lock:
+            behind = self._gate.clear()
+        self._report(key, *(no_room(*one, problem) for one in (key, *(waiting.key for waiting in behind))))
+
+    def _report(self, key: Key, *lines: bytes) -> None:
         with self._lock:
             # Before the line is sent: what is handed back may come again at once.
-            del self._processes[job, attempt]
-        self._link.send(line)
+            del self._processes[key]
+        self._link.send(b"".join(lines))
         with self._lock:
+            # After that: it is told before the next one begins.
+            self._gate.leave(key)
             self._unreported -= 1
             self._changed.notify_all()
+        self._begin()
 
-    def _perform(self, job: bytes, attempt: bytes, text: bytes, started: float) -> bytes:
+    def _perform(self, job: bytes, attempt: bytes, spec: CommandSpec, started: float) -> bytes:
         with self._lock:
-            launch = Launch(decode_spec(text), job, attempt, self._settings)
+            launch = Launch(spec, job, attempt, self._settings)
         try:
             process = self._spawn(launch)
         except BaseException:
@@ -241,10 +297,15 @@ class ThreadedRunner:
         except OSError as problem:
             raise cannot_execute(os.path.join(launch.folder, program), problem) from problem
 
-    def _cancel(self, key: tuple[bytes, bytes], grace: float) -> None:
+    def _cancel(self, key: Key, grace: float) -> None:
+        with self._lock:
+            withdrawn = self._gate.withdraw(key)
+        if withdrawn:
+            self._link.send(b"R %b %b\n" % key)
+            return
         Thread(target=self._end, args=(key, grace), daemon=True).start()
 
-    def _end(self, key: tuple[bytes, bytes], grace: float) -> None:
+    def _end(self, key: Key, grace: float) -> None:
         """Ask a command to end, and end it when C{grace} seconds have not been enough."""
         deadline = time.monotonic() + grace
         with self._lock:

@@ -24,7 +24,6 @@ import select
 import signal
 import sys
 import time
-from collections import deque
 from contextlib import suppress
 
 import msgspec
@@ -43,7 +42,8 @@ from jobd.worker.command import (
     finish_of,
     outcome_of,
 )
-from jobd.worker.link import Link, no_room
+from jobd.worker.gate import PATIENCE, Gate, Waiting
+from jobd.worker.link import Key, Link, no_room
 from jobd.worker.outcome import Usage, done, failed
 from jobd.worker.running import Command, Timers
 
@@ -95,7 +95,9 @@ class Runner:
     ) -> None:
         self._link = link
         self._settings = Settings(output, limit=limit)
-        self._queue: deque[tuple[bytes, bytes, bytes]] = deque()
+        self._gate = Gate()
+        self._impatient = False
+        self._news: list[bytes] = []
         self._family = family or (Descent(group) if tree.adopt_orphans() else Family())
         self._commands = self._family.commands
         self._ending: set[Command] = set()
@@ -124,7 +126,7 @@ class Runner:
         os.chdir("/")
         self._link.send(b"H %d\n" % os.getpid())
         while not self._finished():
-            ready = dict(self._poll.poll(0 if self._queue else self._timers.timeout()))
+            ready = dict(self._poll.poll(0 if self._gate.open else self._timers.timeout()))
             if self._wake_reader in ready:
                 with suppress(BlockingIOError):
                     os.read(self._wake_reader, 4096)
@@ -132,10 +134,13 @@ class Runner:
                 self._receive()
             elif self._listener in ready:
                 self._rejoin()
-            for _ in range(min(_STARTS, len(self._queue))):
-                self._start(*self._queue.popleft())
-            self._collect()
             self._timers.run()
+            self._collect()
+            if self._news:
+                # Before anything more begins: so it is known what has not, whatever becomes of this process.
+                self._link.report(*self._news)
+                self._news.clear()
+            self._begin()
         self._family.close()
         self._settings.spool.close()
         if self._stopping and self._link.journal is not None:
@@ -156,9 +161,11 @@ class Runner:
         for line in lines:
             kind, *words = line.split(b" ", 3)
             if kind == b"S" and not self._stopping:
-                self._queue.append((words[0], words[1], words[2]))
+                self._accept((words[0], words[1]), words[2])
             elif kind == b"C":
                 self._cancel(words[0], words[1], float(words[2]))
+            elif kind == b"N":
+                self._gate.set_places(int(words[0]), int(words[1]))
             elif kind == b"K":
                 self._link.kept(int(words[0]))
             elif kind == b"Q":
@@ -173,7 +180,7 @@ class Runner:
             self._link.reader = -1
             self._stop()
             return
-        self._queue.clear()
+        self._gate.clear()
         self._link.leave(self._commands)
         self._listener = journal.listener.fileno()
         self._poll.register(self._listener, select.POLLIN)
@@ -188,38 +195,73 @@ class Runner:
             if command.stuck:
                 self._tell_stuck(command)
 
-    def _hand_back(self, job: bytes, attempt: bytes) -> None:
-        self._link.send(b"R %b %b\n" % (job, attempt))
-
     def _stop(self) -> None:
         if self._stopping:
             return
         self._stopping = True
-        self._queue.clear()
+        self._hand_back_all()
         for command in list(self._commands.values()):
             self._end(command, _STOP_GRACE)
 
+    # Waiting for a place.
+
+    def _accept(self, key: Key, text: bytes) -> None:
+        try:
+            self._gate.add(key, decode_spec(text))
+        except msgspec.MsgspecError as problem:
+            self._fail(key, str(problem), NOT_EXECUTABLE, 0.0)
+
+    def _begin(self) -> None:
+        """Begin some of those for which there are places."""
+        for _ in range(_STARTS):
+            if not self._gate.open:
+                break
+            self._start(self._gate.enter())
+        if self._gate.waiting and not self._gate.open and not self._impatient:
+            self._impatient = True
+            first = self._gate.waiting[0]
+            self._timers.later(PATIENCE, lambda: self._lose_patience(first))
+
+    def _lose_patience(self, first: Waiting) -> None:
+        """Hand back all that wait if this one still does."""
+        self._impatient = False
+        if self._gate.waiting and self._gate.waiting[0] is first:
+            self._hand_back_all()
+
+    def _hand_back(self, key: Key) -> None:
+        self._link.send(b"R %b %b\n" % key)
+
+    def _hand_back_all(self) -> None:
+        # The last one first: each goes to the head of its queue.
+        for one in reversed(self._gate.clear()):
+            self._hand_back(one.key)
+
     # Starting.
 
-    def _start(self, job: bytes, attempt: bytes, text: bytes) -> None:
+    def _start(self, entering: Waiting) -> None:
         started = time.monotonic()
+        job, attempt = key = entering.key
         try:
-            launch = Launch(decode_spec(text), job, attempt, self._settings)
+            launch = Launch(entering.spec, job, attempt, self._settings)
             try:
                 pid = self._spawn(launch)
             except BaseException:
                 launch.failed()
                 raise
-        except (CannotStart, msgspec.MsgspecError) as problem:
-            exit_code = problem.exit_code if isinstance(problem, CannotStart) else NOT_EXECUTABLE
-            wall = time.monotonic() - started
-            self._link.report(done(job, attempt, failed(str(problem), exit_code), wall, Usage(0.0, 0.0, 0)))
+        except CannotStart as problem:
+            self._gate.leave(key)
+            self._fail(key, str(problem), problem.exit_code, time.monotonic() - started)
         except NoRoom as problem:
-            self._link.send(no_room(job, attempt, problem))
+            self._gate.leave(key)
+            for one in (entering, *self._gate.clear()):
+                self._link.send(no_room(*one.key, problem))
         else:
             launch.started()
             self._family.began(Command(job, attempt, launch.own, pid, started, started + _LOOK))
             self._look_by(started + _LOOK)
+
+    def _fail(self, key: Key, error: str, exit_code: int, wall: float) -> None:
+        self._link.report(done(*key, failed(error, exit_code), wall, Usage(0.0, 0.0, 0)))
 
     def _spawn(self, launch: Launch) -> int:
         try:
@@ -329,7 +371,8 @@ class Runner:
             command.cut = self._settings.spool.ended(file, reuse=not command.left) or command.cut
         ended = outcome_of(finish_of(command.returncode), command.left, command.cut)
         wall = command.ended - command.started
-        self._link.report(done(command.job, command.attempt, ended, wall, command.used))
+        self._news.append(done(command.job, command.attempt, ended, wall, command.used))
+        self._gate.leave(command.key)
 
     # Signals.
 
@@ -337,12 +380,8 @@ class Runner:
         command = self._commands.get((job, attempt))
         if command is not None:
             self._end(command, grace)
-            return
-        for waiting in self._queue:
-            if waiting[:2] == (job, attempt):
-                self._queue.remove(waiting)
-                self._hand_back(job, attempt)
-                return
+        elif self._gate.withdraw((job, attempt)):
+            self._hand_back((job, attempt))
 
     def _end(self, command: Command, grace: float) -> None:
         """TERM the whole tree, and KILL it when C{grace} seconds have not been enough."""

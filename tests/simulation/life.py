@@ -72,6 +72,12 @@ class GatedPool:
     def flush(self) -> None:
         self._machine.flush()
 
+    def rest(self) -> None:
+        self._machine.rest()
+
+    def listen(self) -> None:
+        self._machine.listen()
+
     def heard(self) -> Heard:
         return self._machine.heard()
 

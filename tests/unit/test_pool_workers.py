@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from jobd.actions import Kill, Start
-from jobd.events import Capacity, Finished, Returned, Stuck
+from jobd.events import Capacity, Finished, Long, Returned, Stuck
 from jobd.job import Lane
 from jobd.pool import Report
 from jobd.pool.processes import OVERDUE, PAUSE, STOP, STUCK, ProcessPool
@@ -187,6 +187,7 @@ class Misbehaviour(SynchronousTestCase):
         else is tried meanwhile, and as soon as one has run the pauses are short again.
         """
         runner = self.newest(Lane.COMMAND)
+        runner.read = b""
         self.start(7, Lane.COMMAND)
         tries = []
         for _ in range(10):
@@ -215,7 +216,7 @@ class Misbehaviour(SynchronousTestCase):
         self.pool.start(Start(9, 1, Lane.COMMAND, b"{}", cpus=0))
         self.pool.start(Start(8, 1, Lane.COMMAND, b"{}"))
         self.pool.flush()
-        self.assertEqual((b"", 2), (runner.read, self.pool.stats()["waiting"]))
+        self.assertEqual((b"", 3), (runner.read, self.pool.stats()["waiting"]))
         self.pool.kill(Kill(7, 1, Lane.COMMAND, 5.0))
         self.assertEqual([(7, "returned")], self.ends())
         self.clock.advance(SOON)
@@ -273,16 +274,58 @@ class Misbehaviour(SynchronousTestCase):
         for test in (test_dies_before_it_has_sent_all, test_overdue_behind_what_is_not_sent):
             test.skip = "reports wait on Linux only"  # type: ignore[attr-defined]
 
-    def test_the_runner_dies(self) -> None:
-        """Of commands all that had begun are lost."""
+    def with_two_places(self) -> ProcessPool:
+        """Its runner is the newest program of its lane."""
         pool = ProcessPool(self.programs, self.clock, 2, self.mktemp(), {})  # type: ignore[arg-type]
         pool.open(self.reports.append, lambda *said: None, [])
-        for job_id in (7, 8):
+        self.newest(Lane.COMMAND).say("H 1\n")
+        return pool
+
+    def test_the_runner_dies(self) -> None:
+        """
+        Of commands all that may have begun are lost: those that need no place, and as many of the others as there are
+        places. Those that waited come back, in their order.
+        """
+        pool = self.with_two_places()
+        for job_id, cpus in ((6, 1), (7, 1), (8, 0), (9, 1), (10, 1), (11, 1), (12, 0)):
+            pool.start(Start(job_id, 1, Lane.COMMAND, b"{}", cpus))
+        pool.flush()
+        self.newest(Lane.COMMAND).say('D 6 1 succeeded 0.1 {"exit_code": 0}\n')
+        self.newest(Lane.COMMAND).exit(3)
+        ends = [(6, "succeeded"), (11, "returned"), (10, "returned"), *((one, "lost") for one in (7, 8, 9, 12))]
+        self.assertEqual(ends, self.ends())
+
+    def test_a_runner_that_never_came_up(self) -> None:
+        """What was given to a runner that dies before it is ready comes back."""
+        self.start(7, Lane.COMMAND)
+        self.newest(Lane.COMMAND).exit(3)
+        self.assertEqual([(7, "returned")], self.ends())
+
+    def test_the_runner_is_told_its_places(self) -> None:
+        """Each runner is told first how many places there are."""
+        self.with_two_places()
+        self.assertEqual(b"N 2 0\n", self.newest(Lane.COMMAND).read)
+        self.newest(Lane.COMMAND).exit(3)
+        self.assertEqual(b"N 2 0\n", self.newest(Lane.COMMAND).read)
+
+    def test_commands_that_are_long(self) -> None:
+        """
+        When a runner hands back what waits in it, those that run are told to be long before that, and no more is
+        begun ahead for a while.
+        """
+        pool = self.with_two_places()
+        runner = self.newest(Lane.COMMAND)
+        for job_id in range(1, 61):
             pool.start(Start(job_id, 1, Lane.COMMAND, b"{}"))
         pool.flush()
-        self.newest(Lane.COMMAND).say("H 1\n")
-        self.newest(Lane.COMMAND).exit(3)
-        self.assertEqual([(7, "lost"), (8, "lost")], self.ends())
+        for job_id in range(1, 51):
+            runner.say(f'D {job_id} 1 succeeded 0.000001 {{"exit_code": 0}}\n')
+        self.assertEqual(16, pool.stats()["ahead"])
+        self.reports.clear()
+        runner.say("".join(f"R {job_id} 1\n" for job_id in range(60, 52, -1)))
+        first = [Capacity(2, pool.stats()["depth"], 1), Long(51, 1), Long(52, 1), Returned(60, 1)]
+        self.assertEqual(list(map(repr, first)), list(map(repr, self.reports[:4])))
+        self.assertEqual([(job_id, "returned") for job_id in range(60, 52, -1)], self.ends())
 
     def test_something_holds_its_pipes(self) -> None:
         """A worker that has exited is given up soon, though something it left holds its pipes open."""

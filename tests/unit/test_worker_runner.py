@@ -199,6 +199,67 @@ class CommandClaims(_Base):
         self.worker.send("C 1 1 5", "C 9 1 5")
         self.assertEqual("succeeded", self.worker.run(2, argv=["true"]).state)
 
+    def test_places(self) -> None:
+        """No more commands run than there are places; the others wait, and begin in their order."""
+        self.worker.send("N 1 0")
+        for job in range(1, 6):
+            self.worker.start(job, shell=f"echo {job} begins >> log; sleep 0.001; echo {job} ends >> log")
+        self.assertEqual([1, 2, 3, 4, 5], [self.worker.done().job for _ in range(5)])
+        lines = (self.folder / "log").read_text().splitlines()
+        self.assertEqual([f"{job} {what}" for job in range(1, 6) for what in ("begins", "ends")], lines)
+
+    def test_wide(self) -> None:
+        """One that asks for more places than there are has all of them; one that needs none does not wait."""
+        ready, go = self.signal("ready"), self.signal("go")
+        self.worker.send("N 2 0")
+        self.worker.start(1, shell="echo > ready; read x < go", cpus=9)
+        ready.wait()
+        self.worker.start(2, argv=["true"], cpus=0)
+        self.assertEqual(2, self.worker.done().job)
+        go.give()
+        self.assertEqual(1, self.worker.done().job)
+
+    def test_taken_places(self) -> None:
+        """What others have taken is no place; once they have given it back, it is one."""
+        self.worker.send("N 1 1")
+        self.worker.start(1, argv=["true"])
+        self.assertEqual("R 1 1", self.worker.line())
+        self.worker.send("N 1 0")
+        self.assertEqual(1, self.worker.run(1, argv=["true"]).job)
+
+    def test_waits_too_long(self) -> None:
+        """All that wait behind commands that prove to be long are handed back, the last one first."""
+        go = self.signal("go")
+        self.worker.send("N 1 0")
+        for job in range(1, 4):
+            self.worker.start(job, shell="read x < go")
+        self.assertEqual(["R 3 1", "R 2 1"], [self.worker.line(), self.worker.line()])
+        go.give()
+        self.assertEqual(1, self.worker.done().job)
+        go.give()
+        self.assertEqual(2, self.worker.run(2, shell="read x < go").job)
+
+    def test_cancel_waiting(self) -> None:
+        """One that waits and is cancelled is handed back; the others stay."""
+        go = self.signal("go")
+        text = '{"shell": "read x < go"}'
+        self.worker.send("N 1 0", f"S 1 1 {text}", f"S 2 1 {text}", "C 2 1 5")
+        self.assertEqual("R 2 1", self.worker.line())
+        go.give()
+        self.assertEqual(1, self.worker.done().job)
+
+    def test_end_of_link_while_some_wait(self) -> None:
+        """When the link is closed what waits is handed back, and what runs is ended."""
+        ready = self.signal("ready")
+        self.worker.send("N 1 0")
+        self.worker.start(1, shell="echo > ready; exec sleep 60")
+        ready.wait()
+        self.worker.start(2, argv=["true"])
+        self.worker.close_link()
+        self.assertEqual("R 2 1", self.worker.line())
+        self.assertEqual((1, "SIGTERM"), ((done := self.worker.done()).job, done.outcome["signal"]))
+        self.assertEqual(0, self.worker.wait())
+
     def test_end_of_link(self) -> None:
         """When the link is closed everything is ended and the runner exits with 0."""
         ready = self.signal("ready")
@@ -317,8 +378,9 @@ class PosixRunner(CommandClaims, WorkerTestCase):
         self.assertEqual(0, self.worker.wait())
 
     def test_handed_back(self) -> None:
-        """A command for which there is no descriptor is handed back, and why; nothing leaks."""
+        """A command for which there is no descriptor is handed back, and why, with all that wait; nothing leaks."""
         pid = self.worker.process.pid
+        self.worker.send("N 1 0")
         self.worker.run(1, argv=["true"])
         # The spool's two files are open already: the file for stdin is one more.
         limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
