@@ -40,7 +40,7 @@ class Subscriptions:
             self.expect(conn)
 
     def tell(self, job_id: int, submitter: int) -> tuple[list[int], list[int]]:
-        """The job's finish event is told. Returns who is owed it and still there, and which of them can be closed now."""
+        """The finish event is told. Returns who is owed it and still there, and which of them can be closed now."""
         conns = [submitter] if submitter in self._owed else []
         if self._waiters and (waiters := self._waiters.pop(job_id, None)) is not None:
             conns.extend(conn for conn in waiters if conn in self._owed)

@@ -65,7 +65,7 @@ class WriteTests(TestCase):
         self.transport = Descriptor()
 
     def test_at_once(self) -> None:
-        """However much it is, what the system takes it has before the call returns, and nothing is left to the reactor."""
+        """However much it is, what the system takes it has before the call returns; nothing is left to the reactor."""
         for data in (b"ok 1\n", bytes(1 << 19)):
             self.transport.taken = b""
             prompt.write(self.transport, data)
