@@ -199,10 +199,12 @@ class Daemon:
 
     # In.
 
-    def handle(self, event: Event) -> None:
+    def handle(self, *happened: Event) -> None:
         """Something has happened."""
-        # What follows is added to what has gathered.
-        self.scheduler.handle(event, self._now or self.now(), self._gathered)
+        handle, now, gathered = self.scheduler.handle, self._now or self.now(), self._gathered
+        for event in happened:
+            # What follows is added to what has gathered.
+            handle(event, now, gathered)
         if not self._turning:
             self.gather(())
 

@@ -33,7 +33,7 @@ from jobd.actions import Kept, Kill, Start
 from jobd.daemon import Daemon
 from jobd.job import State
 from jobd.outputs import Outputs
-from jobd.pool import Pool, Report
+from jobd.pool import Pool, Report, Tell
 from jobd.pool.worker import Attempt
 from jobd.scheduler import Scheduler
 from jobd.server import Access, ServerInfo, Session, SessionFactory
@@ -78,14 +78,14 @@ class FakePool:
         self._unkept: dict[Attempt, tuple[int, events.Finished | events.Returned]] = {}
         self._told = 0
         self._opened = False
-        self._report: Callable[[Report], None]
+        self._report: Tell
         self._progress: Callable[[int, int, bytes], None]
 
     # What a daemon asks of it.
 
     def open(
         self,
-        report: Callable[[Report], None],
+        report: Tell,
         progress: Callable[[int, int, bytes], None],
         running: Sequence[Start],
     ) -> None:

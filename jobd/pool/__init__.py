@@ -18,6 +18,13 @@ from jobd.events import Capacity, Finished, Long, Returned, Stuck
 
 Report = Finished | Returned | Capacity | Long | Stuck
 
+
+class Tell(Protocol):
+    """Whoever is told reports, in their order: many at a time cost less."""
+
+    def __call__(self, *reports: Report) -> None: ...
+
+
 Heard = Any
 """A pool's own note of what it has reported."""
 
@@ -25,14 +32,14 @@ Heard = Any
 class Pool(Protocol):
     def open(
         self,
-        report: Callable[[Report], None],
+        report: Tell,
         progress: Callable[[int, int, bytes], None],
         running: Sequence[Start],
     ) -> None:
         """
         Begin.
 
-        @param report: to be called with each report, in the reactor's thread.
+        @param report: to be called with all reports, in the reactor's thread.
         @param progress: called with job id, attempt and what the job said of its progress, JSON.
         @param running: what was begun when the last daemon ended. Each is reported like any other, once:
             one that still runs when it ends, one that has ended meanwhile as it did, one that was never begun

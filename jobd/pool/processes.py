@@ -16,13 +16,13 @@ from jobd.actions import Kill, Start
 from jobd.alarm import Clock, Timer
 from jobd.events import Capacity, Finished, Long, Returned, Stuck
 from jobd.job import COMMAND, CPU, SUCCEEDED, Lane, State
-from jobd.pool import Report
+from jobd.pool import Report, Tell
 from jobd.pool.adopted import AdoptedWorker
 from jobd.pool.depth import CALL, COMMANDS, MOST_CALLS, MOST_COMMANDS, Depth
 from jobd.pool.inheritance import Inheritance
 from jobd.pool.journals import Found, Journals
 from jobd.pool.shortage import Shortage
-from jobd.pool.worker import Attempt, SpawnedWorker, Worker
+from jobd.pool.worker import Attempt, End, SpawnedWorker, Worker
 from jobd.worker.gate import begun_of
 from jobd.worker.output import claim_output, discard_scratch
 from jobd.worker.unsent import Shared
@@ -105,12 +105,12 @@ class ProcessPool:
         self._fresh: set[Worker] = set()
         self._gone: Deferred[None] = Deferred()
         self._timers: set[Timer] = set()
-        self._report: Callable[[Report], None]
+        self._report: Tell
         self._progress: Callable[[int, int, bytes], None]
 
     def open(
         self,
-        report: Callable[[Report], None],
+        report: Tell,
         progress: Callable[[int, int, bytes], None],
         running: Sequence[Start],
     ) -> None:
@@ -302,26 +302,31 @@ class ProcessPool:
         if self._remembered:
             self._fresh.add(worker)
 
-    def ended(self, worker: Worker, start: Start, state: State, wall: float, outcome: bytes) -> None:
-        job_id, attempt = start.job_id, start.attempt
+    def ended(self, worker: Worker, ends: Sequence[End]) -> None:
         if self._leaving:
             return
-        if self._stopping and state is not SUCCEEDED:
-            self._report(Returned(job_id, attempt))
-            return
+        lane = worker.lane
+        reports: list[Report] = []
+        depth = self._depth if lane is CPU else self._ahead if lane is COMMAND else None
+        value = depth.value if depth is not None else 0
+        for start, state, wall, outcome in ends:
+            if start is None:
+                continue
+            if self._stopping and state is not SUCCEEDED:
+                reports.append(Returned(start.job_id, start.attempt))
+                continue
+            reports.append(Finished(start.job_id, start.attempt, state, outcome))
+            if depth is not None:
+                depth.ended(wall)
+            if self._stuck:
+                self._stuck.discard((start.job_id, start.attempt))
+            if self._taken:
+                self._leave_place((start.job_id, start.attempt))
         if (worker.slow or worker.closing) and not worker.inflight and not isinstance(worker, AdoptedWorker):
             worker.slow = worker.closing = False
-        if self._stuck:
-            self._stuck.discard((job_id, attempt))
-        self._report(Finished(job_id, attempt, state, outcome))
-        lane = worker.lane
         self._shortages[lane].worked()
-        if lane is CPU:
-            changed = self._depth.ended(wall)
-        else:
-            changed = lane is COMMAND and self._ahead.ended(wall)
-            self._leave_place((job_id, attempt))
-        if changed:
+        self._report(*reports)
+        if depth is not None and depth.value != value:
             self._report_capacity()
 
     def progressed(self, job_id: int, attempt: int, json: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.abstract import FileDescriptor
@@ -35,14 +35,18 @@ Attempt = tuple[int, int]
 """A job's id and the number of its attempt."""
 
 
+End = tuple[Start | None, State, float, bytes]
+"""What was to be done, None if nobody wants to know; how it ended, after how many seconds, and the outcome."""
+
+
 class Owner(Protocol):
     """The pool, as its workers see it."""
 
     def at_once(self, happen: Callable[[bytes], object], data: bytes) -> None:
         """Let happen what the worker has said in one piece."""
 
-    def ended(self, worker: Worker, start: Start, state: State, wall: float, outcome: bytes) -> None:
-        """An attempt it was given has ended."""
+    def ended(self, worker: Worker, ends: Sequence[End]) -> None:
+        """Attempts have ended, in this order."""
 
     def returned(self, worker: Worker, start: Start) -> None:
         """An attempt it was given was not begun."""
@@ -166,26 +170,30 @@ class Worker:
             self.log.error("worker {pid} says a line without an end, and is killed", pid=self.pid)
             self._tail = b""
             self.kill()
-        reports = self.reports
+        ends: list[End] = []
         for line in lines:
             try:
                 if line[:2] == b"D ":
-                    self._ended(line)
-                else:
-                    self._said(line)
+                    _, job_id, attempt, word, wall, outcome = line.split(b" ", 5)
+                    state, seconds = _ENDS[word], float(wall)
+                    start = self.claim((int(job_id), int(attempt)))
+                    self.reports += 1
+                    ends.append((start, state, seconds, outcome))
+                    continue
+                if ends:
+                    self._report(ends)
+                    ends = []
+                self._said(line)
             except (ValueError, KeyError, IndexError):
                 self.log.error("worker {pid} said what it should not: {line}", pid=self.pid, line=line[:200])
-        if self.reports != reports:
-            self.begun = self._clock.seconds()
-            self._owner.reported(self)
+        if ends:
+            self._report(ends)
 
-    def _ended(self, line: bytes) -> None:
-        _, job_id, attempt, word, wall, outcome = line.split(b" ", 5)
-        state, seconds = _ENDS[word], float(wall)
-        start = self.claim((int(job_id), int(attempt)))
-        self.reports += 1
-        if start is not None:
-            self._owner.ended(self, start, state, seconds, outcome)
+    def _report(self, ends: list[End]) -> None:
+        """So many attempts have ended, one after the other."""
+        self.begun = self._clock.seconds()
+        self._owner.reported(self)
+        self._owner.ended(self, ends)
 
     def _said(self, line: bytes) -> None:
         kind = line[:2]

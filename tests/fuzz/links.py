@@ -49,7 +49,7 @@ def _hear(parts: Sequence[bytes], folder: str, to_pool: Deliver) -> list[str]:
     programs, reports = Programs(), list[Report]()
     pool = ProcessPool(programs, Clock(), 1, folder, {})  # type: ignore[arg-type]
     told: list[tuple[int, int, bytes]] = []
-    pool.open(reports.append, lambda *said: told.append(said), [])
+    pool.open(lambda *said: reports.extend(said), lambda *said: told.append(said), [])
     for start in GIVEN:
         pool.start(start)
     pool.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -14,7 +15,7 @@ import jobd
 from jobd.actions import Kill, Start
 from jobd.daemon import Daemon
 from jobd.outputs import Outputs
-from jobd.pool import Heard, Report
+from jobd.pool import Heard, Report, Tell
 from jobd.scheduler import Scheduler
 from jobd.server import Access, ServerInfo, Session, SessionFactory
 from jobd.testing import LOCAL
@@ -41,17 +42,18 @@ class GatedPool:
 
     def open(
         self,
-        report: Callable[[Report], None],
+        report: Tell,
         progress: Callable[[int, int, bytes], None],
         running: Sequence[Start],
     ) -> None:
         life = self._life
         self._oracle.restored(running)
 
-        def told(event: Report) -> None:
-            if not life.dead:
-                self._oracle.reported(event)
-                life.alive(lambda: report(event))
+        def told(*reports: Report) -> None:
+            for one in reports:
+                if not life.dead:
+                    self._oracle.reported(one)
+                    life.alive(partial(report, one))
 
         def progressed(job_id: int, attempt: int, json: bytes) -> None:
             life.alive(lambda: progress(job_id, attempt, json))

@@ -9,7 +9,7 @@ from typing import Any
 from jobd import events
 from jobd.actions import Kill, Start
 from jobd.job import State
-from jobd.pool import Report
+from jobd.pool import Tell
 from jobd.pool.worker import Attempt
 from jobd.testing import FakePool
 
@@ -40,7 +40,7 @@ class Machine(FakePool):
 
     def open(
         self,
-        report: Callable[[Report], None],
+        report: Tell,
         progress: Callable[[int, int, bytes], None],
         running: Sequence[Start],
     ) -> None:

@@ -77,8 +77,8 @@ class PoolClaims(Claims):
     def tearDown(self) -> Deferred[None]:  # type: ignore[override]
         return Deferred.fromCoroutine(self._close())
 
-    def _report(self, report: Report) -> None:
-        self.reports.append(report)
+    def _report(self, *reports: Report) -> None:
+        self.reports += reports
         self._wake()
 
     def _progress(self, job_id: int, attempt: int, said: bytes) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from jobd.actions import Start
-from jobd.job import Lane, State
+from jobd.job import Lane
 from jobd.pool.adopted import AdoptedWorker
 from jobd.pool.estate import Estate
 from jobd.pool.journals import Found, Journals
-from jobd.pool.worker import Attempt, Worker
+from jobd.pool.worker import Attempt, End, Worker
 
 
 class Socket(StringTransport):
@@ -34,8 +34,10 @@ class Heard:
     def at_once(self, happen: Callable[[bytes], object], data: bytes) -> None:
         happen(data)
 
-    def ended(self, worker: Worker, start: Start, state: State, wall: float, outcome: bytes) -> None:
-        self.told.append(("ended", start.job_id, state.word, outcome))
+    def ended(self, worker: Worker, ends: Sequence[End]) -> None:
+        for start, state, _, outcome in ends:
+            if start is not None:
+                self.told.append(("ended", start.job_id, state.word, outcome))
 
     def returned(self, worker: Worker, start: Start) -> None:
         self.told.append(("returned", start.job_id))

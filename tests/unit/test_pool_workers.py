@@ -99,7 +99,7 @@ class Misbehaviour(SynchronousTestCase):
         self.reports: list[Report] = []
         self.told: list[tuple[int, int, bytes]] = []
         self.pool = ProcessPool(self.programs, self.clock, 1, self.mktemp(), {"A": "b"})  # type: ignore[arg-type]
-        self.pool.open(self.reports.append, lambda *said: self.told.append(said), [])
+        self.pool.open(lambda *reports: self.reports.extend(reports), lambda *said: self.told.append(said), [])
         self.reports.clear()
 
     def start(self, job_id: int, lane: Lane = Lane.CPU) -> None:
@@ -277,7 +277,7 @@ class Misbehaviour(SynchronousTestCase):
     def with_two_places(self) -> ProcessPool:
         """Its runner is the newest program of its lane."""
         pool = ProcessPool(self.programs, self.clock, 2, self.mktemp(), {})  # type: ignore[arg-type]
-        pool.open(self.reports.append, lambda *said: None, [])
+        pool.open(lambda *reports: self.reports.extend(reports), lambda *said: None, [])
         self.newest(Lane.COMMAND).say("H 1\n")
         return pool
 

@@ -26,7 +26,7 @@ class Restarts(SynchronousTestCase):
     def open(self, *running: Start) -> list[tuple[type[Report], int, int]]:
         """A daemon begins; returns what it is told of attempts."""
         self.reports = []
-        self.pool.open(lambda report: self.reports.append(report), lambda *told: None, running)
+        self.pool.open(lambda *reports: self.reports.extend(reports), lambda *told: None, running)
         return self.told()
 
     def told(self) -> list[tuple[type[Report], int, int]]:
