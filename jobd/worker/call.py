@@ -107,7 +107,7 @@ class CallWorker:
         ended = self._perform(job, attempt, text, started)
         if self.link.abandoned:
             self._leave_copy(ended)
-        if self.printed.collect(int(job), int(attempt)):
+        if self.printed.collect(job, attempt):
             ended = ended._replace(extra=ended.extra + members(cut=True))
         wall = time.monotonic() - started
         report = done(job, attempt, ended, wall, self._usage(wall))
@@ -202,7 +202,6 @@ if sys.platform == "win32":
         os.environ["JOBD_ATTEMPT"] = attempt.decode()
 
 else:
-
     # What stands behind os.environ: through it each variable takes three times as long.
     _VARIABLES: dict[bytes, bytes] = vars(os.environ)["_data"]
 
