@@ -130,10 +130,9 @@ class Link:
         """Write C{D} lines with their ends. They are remembered until they are kept."""
         with self._sending:
             if self.journal is not None:
-                news = [line[:-1] for line in lines]
-                self._unkept += news
+                self._unkept += lines
                 if self._writer == -1:
-                    self.journal.write(news)
+                    self.journal.write([line[:-1] for line in lines])
             self._write(b"".join(lines))
 
     def hold(self, line: bytes) -> None:
@@ -141,7 +140,7 @@ class Link:
         with self._sending:
             if self._unsent is not None and self._writer != -1 and self._unsent.add(line):
                 if self.journal is not None:
-                    self._unkept.append(line[:-1])
+                    self._unkept.append(line)
                 return
         self.report(line)
 
@@ -187,14 +186,14 @@ class Link:
             self._hang_up()
             self._rest = b""
             self._unsent = None
-            self.journal.write([*(b"B %b %b" % key for key in running), *self._unkept, b"E"])
+            self.journal.write([*(b"B %b %b" % key for key in running), *self._remembered(), b"E"])
 
     def ending(self) -> None:
         """The daemon wants everything ended. To be called before anything is."""
         self.flush()
         if self.journal is not None:
             with self._sending:
-                self.journal.write([*self._unkept, b"Q"])
+                self.journal.write([*self._remembered(), b"Q"])
 
     def rejoin(self, running: Iterable[Key]) -> None:
         """The next daemon has connected: tell it everything."""
@@ -203,8 +202,12 @@ class Link:
             self.reader = self.journal.accept()
             self._writer = os.dup(self.reader)
             self._kept = 0
-            lines = [b"H %d" % os.getpid(), *(b"A %b %b" % key for key in running), *self._unkept, b"E", b""]
+            lines = [b"H %d" % os.getpid(), *(b"A %b %b" % key for key in running), *self._remembered(), b"E", b""]
             self._write(b"\n".join(lines))
+
+    def _remembered(self) -> list[bytes]:
+        """Without their ends."""
+        return [line[:-1] for line in self._unkept]
 
     def _hang_up(self) -> None:
         for descriptor in (self.reader, self._writer):

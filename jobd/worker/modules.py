@@ -209,14 +209,11 @@ class Folders:
         """Change into C{cwd}, C{None} for the home folder. Raises L{OSError}."""
         folder = self._home if cwd is None else cwd
         # The call before may have gone elsewhere, or the folder may have been removed.
-        if folder != self._modules.folder or _getcwd() != self._real:
+        try:
+            there = folder == self._modules.folder and os.getcwd() == self._real
+        except OSError:
+            there = False
+        if not there:
             os.chdir(folder)
             self._real = os.getcwd()
         self._modules.enter(folder, now)
-
-
-def _getcwd() -> str | None:
-    try:
-        return os.getcwd()
-    except OSError:
-        return None

@@ -158,10 +158,10 @@ class Printed:
             for scratch in self._scratches:
                 scratch.cut()
 
-    def collect(self, job: int, attempt: int) -> bool:
+    def collect(self, job: bytes, attempt: bytes) -> bool:
         """
-        Make what was printed since the last time the output of a job that has ended. Returns whether there was more
-        than is kept.
+        Make what was printed since the last time the output of a job that has ended, named as on the link. Returns
+        whether there was more than is kept.
         """
         whole = True
         try:
@@ -174,7 +174,7 @@ class Printed:
             self._ended = (job, attempt)
             if self._published or _written():
                 # A list: each has to.
-                cut = any([scratch.collect(job, attempt) for scratch in self._scratches])
+                cut = any([scratch.collect(int(job), int(attempt)) for scratch in self._scratches])
                 self._published = False
         if not whole:
             # The call has closed one.
