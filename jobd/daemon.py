@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 KEPT = frozenset({actions.Insert, actions.Update, actions.KeepGroupEvent, actions.KeepQueue})
 
-REST = 0.005
+REST = 0.006
 """
 Seconds between two batches while more jobs are ready than there are places: larger batches then cost
 less a job, and nobody's turn comes later for it, as the workers have been given work ahead.

@@ -248,8 +248,12 @@ class ProcessPool:
     def rest(self) -> None:
         for runner in self._workers[COMMAND]:
             # One with nothing to begin when a place is free waits for us.
-            if len(runner.inflight) > self._cpus:
+            if self._more_waits_in(runner):
                 runner.rest()
+
+    def _more_waits_in(self, worker: Worker) -> bool:
+        """It has more commands than can run."""
+        return worker.lane is COMMAND and len(worker.inflight) > self._cpus
 
     def listen(self) -> None:
         for runner in self._workers[COMMAND]:
@@ -264,7 +268,9 @@ class ProcessPool:
         reports, spent = heard
         for worker, count in reports:
             worker.kept(count)
-            self._touched.add(worker)
+            if not self._more_waits_in(worker):
+                # Else this is no reason to wake it: it will be given something more soon.
+                self._touched.add(worker)
             if isinstance(worker, AdoptedWorker) and worker.spent:
                 worker.flush()
                 worker.let_go()

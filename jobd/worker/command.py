@@ -10,7 +10,7 @@ import errno
 import os
 import signal
 import sys
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -261,6 +261,7 @@ def outcome_of(finish: Finish, left: int = 0, cut: bool = False) -> Ended:
     @param left: how many processes had to be ended after it.
     @param cut: it wrote more than is kept.
     """
-    extra: dict[str, Any] = {"signal": finish.signal, "left": left or None, "cut": cut or None}
     state = b"failed" if finish.exit_code else b"succeeded"
-    return Ended(state, finish.exit_code, members(**extra))
+    if not (finish.signal or left or cut):
+        return Ended(state, finish.exit_code)
+    return Ended(state, finish.exit_code, members(signal=finish.signal, left=left or None, cut=cut or None))

@@ -38,6 +38,7 @@ class Descent(Family):
     def __init__(self, group: Own | None) -> None:
         super().__init__()
         self._own = group
+        self._children = tree.OwnChildren()
         self._by_pid: dict[int, Command] = {}
         self._orphans: dict[int, Command] = {}
         self._strays: dict[int, set[Command]] = {}
@@ -56,7 +57,7 @@ class Descent(Family):
     # Whose a process is.
 
     def look(self) -> None:
-        for pid in tree.own_children():
+        for pid in self._children.read():
             if pid in self.mains or pid in self._orphans or pid in self._strays:
                 continue
             process = tree.look_at(pid)
@@ -167,6 +168,7 @@ class Descent(Family):
         self.look()
         for pid in (*self._strays, *self._orphans):
             self._kill(pid)
+        self._children.close()
 
 
 def _take(process: tree.Process, group: Cgroup, own: Own) -> None:

@@ -139,18 +139,18 @@ class Printed:
         self._lock = Lock()
         self._published = False
         self._scratches = [Scratch(folder, stream, number, log, limit) for number, stream in enumerate(STREAMS, 1)]
-        self._ended: tuple[int, int] | None = None
+        self._ended: tuple[bytes, bytes] | None = None
         self._out, self._err = text_stream(1), text_stream(2)
         sys.stdout, sys.stderr = self._out, self._err
 
-    def publish(self, job: int, attempt: int, still: Callable[[], bool]) -> None:
-        """Let the output of a running job be followed, if it is C{still} the one that runs."""
+    def publish(self, job: bytes, attempt: bytes, still: Callable[[], bool]) -> None:
+        """Let the output of a running job, named as on the link, be followed, if it is C{still} the one that runs."""
         with self._lock:
             # One whose output was collected may still pass for the one that runs: the file is the next one's by now.
             if still() and (job, attempt) != self._ended:
                 self._published = True
                 for scratch in self._scratches:
-                    scratch.publish(job, attempt)
+                    scratch.publish(int(job), int(attempt))
 
     def cut(self) -> None:
         """Take off what is over the limit of what the running job has written."""

@@ -155,7 +155,7 @@ class Watchdog:
         running = self._worker.current
         if running is not None:
             job, attempt = running
-            self._worker.printed.publish(int(job), int(attempt), lambda: self._worker.begun == begun)
+            self._worker.printed.publish(job, attempt, lambda: self._worker.begun == begun)
 
     if sys.platform == "win32":
 

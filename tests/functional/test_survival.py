@@ -218,6 +218,22 @@ class Killed(Surviving):
         event = talk.end_of(job_id)
         self.assertEqual(("succeeded", 2), (event.state, event.json["attempt"]))
 
+    def test_the_place_of_a_command_that_was_taken_over(self) -> None:
+        """The places of commands that were taken over are free again when these are lost with their runner."""
+        talk = self.begin()
+        (pid,) = talk.json("stats")["pool"]["workers"]["command"]
+        job_id = talk.submit(shell=f"echo x > {self.told.path}; read x < {self.gate.path}", cpus=2)
+        self.told.wait()
+        talk = self.again()
+        talk.ok(f"wait {job_id}")
+        end = time.monotonic() + PATIENCE
+        while f"worker {pid} goes on" not in self.daemon.log():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
+        self.assertEqual("lost", talk.end_of(job_id).state)
+        self.assertEqual("succeeded", talk.run(argv=["true"]).state)
+
     def test_unknown_to_the_store(self) -> None:
         """What runs and is no longer known as running is ended."""
         talk = self.begin()

@@ -15,6 +15,21 @@ from jobd.store.memory import MemoryStore
 from jobd.testing import FakePool, HeldStore, MemoryDaemon
 
 
+class RestingPool(FakePool):
+    """When it listens again, it finds that job 1 has ended."""
+
+    def __init__(self, cpus: int) -> None:
+        super().__init__(cpus=cpus)
+        self.told: list[str] = []
+
+    def rest(self) -> None:
+        self.told.append("rest")
+
+    def listen(self) -> None:
+        self.told.append("listen")
+        self.finish(1)
+
+
 class KeptFirst(SynchronousTestCase):
     """With a store whose commits the test holds back."""
 
@@ -139,6 +154,23 @@ class KeptFirst(SynchronousTestCase):
         self.assertEqual(([1], ["ok 1", "ok 2"]), (held, self.client.take()))
         self.release()
         self.assertEqual(["ok 3"], self.client.take())
+
+    def test_rest_of_the_pool(self) -> None:
+        """The pool rests as long, and what it reports at the end of it belongs to the next batch."""
+        store, pool = HeldStore(), RestingPool(cpus=2)
+        daemon = MemoryDaemon(store, pool, rest=0.5)
+        client = daemon.connect()
+        client.send("run a", "run b", "run c")
+        store.release()
+        daemon.settle()
+        self.assertEqual((["rest"], 0), (pool.told, store.held))
+        client.send("run d")
+        daemon.advance(0.5)
+        self.assertEqual((["rest", "listen"], 1), (pool.told, store.held))
+        client.take()
+        store.release()
+        daemon.settle()
+        self.assertEqual(["ok 4", "* 1 1 succeeded"], [line.partition(" {")[0] for line in client.take()])
 
     def test_one_write_a_turn(self) -> None:
         """All that a client is told in a turn goes out in one write."""

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
@@ -34,6 +35,7 @@ class Program:
     def __init__(self, worker: SpawnedWorker, arguments: list[str]) -> None:
         self.worker = worker
         self.lane = worker.lane
+        self.pipes: dict[int, Any] = {}
         self.arguments = arguments
         self.read = b""
         self.input_closed = False
@@ -62,6 +64,23 @@ class Program:
         self.worker.processExited(reason)
         if pipes:
             self.worker.processEnded(reason)
+
+
+class Pipe(FileDescriptor):
+    """What a worker writes into."""
+
+    def __init__(self) -> None:
+        super().__init__(object())  # type: ignore[arg-type]
+        self.told: list[str] = []
+
+    def stopReading(self) -> None:
+        self.told.append("stop")
+
+    def startReading(self) -> None:
+        self.told.append("start")
+
+    def doRead(self) -> None:
+        self.told.append("read")
 
 
 class Programs:
@@ -307,6 +326,57 @@ class Misbehaviour(SynchronousTestCase):
         self.assertEqual(b"N 2 0\n", self.newest(Lane.COMMAND).read)
         self.newest(Lane.COMMAND).exit(3)
         self.assertEqual(b"N 2 0\n", self.newest(Lane.COMMAND).read)
+
+    def test_rest(self) -> None:
+        """
+        While the daemon rests a runner that has something more to begin is not listened to; after that, what it has
+        said is read at once.
+        """
+        runner = self.newest(Lane.COMMAND)
+        pipe = Pipe()
+        runner.pipes = {1: pipe}
+        self.start(7, Lane.COMMAND)
+        self.pool.rest()
+        self.pool.listen()
+        self.assertEqual([], pipe.told)
+        self.start(8, Lane.COMMAND)
+        self.pool.rest()
+        self.assertEqual(["stop"], pipe.told)
+        self.pool.listen()
+        self.pool.listen()
+        self.assertEqual(["stop", "start", "read"], pipe.told)
+
+    def test_rest_at_the_end(self) -> None:
+        """A runner whose pipe is closed while the daemon rests is not read from."""
+        runner = self.newest(Lane.COMMAND)
+        runner.pipes = {1: Pipe()}
+        for job_id in (7, 8):
+            self.start(job_id, Lane.COMMAND)
+        self.pool.rest()
+        pipe = runner.pipes.pop(1)
+        self.pool.listen()
+        self.assertEqual(["stop"], pipe.told)
+
+    def test_what_is_kept_is_no_reason_to_wake_the_runner(self) -> None:
+        """It is told what is kept together with the next command, or when no more wait in it."""
+        pool = ProcessPool(self.programs, self.clock, 1, self.mktemp(), {}, self.mktemp())  # type: ignore[arg-type]
+        pool.open(lambda *reports: self.reports.extend(reports), lambda *said: None, [])
+        runner = self.newest(Lane.COMMAND)
+        pool.flush()
+        runner.read = b""
+        for job_id in range(1, 5):
+            pool.start(Start(job_id, 1, Lane.COMMAND, b"{}"))
+        pool.flush()
+        seen = []
+        for job_id in range(1, 5):
+            runner.read = b""
+            runner.say(f'D {job_id} 1 succeeded 0.1 {{"exit_code": 0}}\n')
+            pool.kept(pool.heard())
+            if job_id == 1:
+                pool.start(Start(5, 1, Lane.COMMAND, b"{}"))
+            pool.flush()
+            seen.append(runner.read)
+        self.assertEqual([b"K 1\nS 5 1 {}\n", b"", b"", b"K 2\nK 3\nK 4\n"], seen)
 
     def test_commands_that_are_long(self) -> None:
         """

@@ -91,10 +91,10 @@ import sys
 from jobd.worker.scratch import Printed
 printed = Printed(sys.argv[1], sys.exit)
 print("of the first")
-printed.collect(1, 1)
-printed.publish(1, 1, lambda: True)
+printed.collect(b"1", b"1")
+printed.publish(b"1", b"1", lambda: True)
 print("of the second")
-printed.collect(2, 1)
+printed.collect(b"2", b"1")
 """
 
     def test_published_too_late(self) -> None:
