@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import Any, TypeVar
 
 import msgspec
@@ -36,6 +37,9 @@ class MemoryStore:
         self._next_id = 1
         self._cursor = 0
         self._floor = 0
+        self._ended = 0
+        # No job that is kept ended before that.
+        self._earliest = inf
 
     def open(self) -> Snapshot:
         live = [self._kept(record) for record in self._records.values() if not record.state.final]
@@ -112,6 +116,8 @@ class MemoryStore:
         record.due, record.cursor, record.outcome = job.due, job.cursor or None, job.outcome
         self._ending[job.id] = job.ending
         if news:
+            self._ended += 1
+            self._earliest = min(self._earliest, job.ended or 0.0)
             self._append(KeptEvent(job.cursor, job.id, job.state, job.outcome or b"{}"))
 
     def _append(self, event: KeptEvent) -> None:
@@ -130,18 +136,26 @@ class MemoryStore:
         done(answer)
 
     def prune(self, keep: int, before: float, done: Callable[[list[Pruned] | Exception], None]) -> None:
-        ended = sorted((record for record in self._records.values() if record.cursor), key=lambda r: r.cursor or 0)
-        surplus = max(0, len(ended) - keep)
-        old = [place for place, record in enumerate(ended, 1) if (record.ended or 0.0) < before]
-        # Events have no holes: with one that is old all that were told before it go.
-        gone = ended[: max(surplus, *old[-1:], 0)]
-        for record in gone:
-            del self._records[record.id], self._specs[record.id], self._ending[record.id]
-            self._fingerprints.pop(record.id, None)
-        if gone:
-            self._floor = max(record.cursor or 0 for record in gone)
-            self._events = [event for event in self._events if event.cursor > self._floor]
-        done([Pruned(record.id, record.attempt) for record in gone])
+        last = self._ended - keep
+        if before > self._earliest:
+            # Events have no holes: with one that is old all that were told before it go.
+            ended = [self._records[event.job_id].ended or 0.0 for event in self._events if event.job_id]
+            last = max([last, *(place for place, when in enumerate(ended, 1) if when < before)])
+            self._earliest = min(ended[max(last, 0) :], default=inf)
+        gone: list[Pruned] = []
+        place = 0
+        while len(gone) < last:
+            event = self._events[place]
+            place += 1
+            if event.job_id:
+                gone.append(Pruned(event.job_id, self._records[event.job_id].attempt))
+                self._floor = event.cursor
+        del self._events[:place]
+        self._ended -= len(gone)
+        for one in gone:
+            del self._records[one.id], self._specs[one.id], self._ending[one.id]
+            self._fingerprints.pop(one.id, None)
+        done(gone)
 
     def close(self) -> None:
         pass
@@ -181,8 +195,13 @@ class MemoryStore:
         return self._events[place : place + limit]
 
     def finishes(self, ids: Sequence[int]) -> list[KeptEvent]:
-        wanted = set(ids)
-        return [event for event in self._events if event.job_id in wanted]
+        records = (self._records.get(number) for number in set(ids))
+        found = [
+            KeptEvent(record.cursor, record.id, record.state, record.outcome or b"{}")
+            for record in records
+            if record is not None and record.cursor
+        ]
+        return sorted(found, key=lambda event: event.cursor)
 
     def group_event(self, group: str) -> KeptEvent | None:
         for event in reversed(self._events):
