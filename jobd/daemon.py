@@ -422,8 +422,8 @@ class Daemon:
             self._dirty.add(listener)
 
     def _announce(self, action: actions.Announce) -> None:
-        self.announced = action.cursor
-        line = event_line(action.cursor, action.job_id, action.state, action.outcome)
+        self.announced = cursor = action.cursor
+        line = event_line(cursor, action.job_id, action.state, action.outcome)
         for conn in action.conns:
             listener = self.listeners.get(conn)
             if listener is not None:

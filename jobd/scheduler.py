@@ -229,12 +229,13 @@ class Scheduler:
     # Submissions.
 
     def _submit(self, event: events.Submit, now: Now, out: list[Action]) -> None:
-        try:
-            self._check(event)
-        except JobdError as problem:
-            out.append(Refuse(event.conn, event.tag, problem))
-            return
         conn, jobs = event.conn, event.jobs
+        if self.draining or len(jobs) > 1 or not jobs[0].plain:
+            try:
+                self._check(event)
+            except JobdError as problem:
+                out.append(Refuse(conn, event.tag, problem))
+                return
         # The reply goes before the events of its own jobs, which may be skipped as they come in.
         reply = Reply(conn, event.tag)
         out.append(reply)
