@@ -52,7 +52,9 @@ def run_benchmarks(*arguments: str, environment: Mapping[str, str] | None = None
     """What C{make bench} runs, with these arguments, and variables on top of this process's own."""
     command = [sys.executable, "-m", "benchmarks", *arguments]
     whole = {**os.environ, **(environment or {})}
-    return subprocess.run(command, cwd=ROOT, env=whole, capture_output=True, encoding="utf-8", timeout=1800, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=whole, capture_output=True, encoding="utf-8", timeout=1800, check=False
+    )
 
 
 class WholeRunTests(TestCase):
