@@ -88,7 +88,7 @@ class PrintedClaims(TestCase):
 
     def print(self, code: str) -> str:
         """The folder of the output of this code, which knows it as C{folder}; what is logged goes into a file there."""
-        folder = os.path.abspath(self.mktemp())
+        folder: str = os.path.abspath(self.mktemp())
         begin = "import shutil, sys\nfrom jobd.worker.scratch import Printed\nfolder, logged = sys.argv[1], []\n"
         end = "open(folder + '/log', 'w').write(''.join(logged))\n"
         program = f"{begin}printed = Printed(folder, logged.append)\n{code}\n{end}"
