@@ -6,10 +6,12 @@ import argparse
 import contextlib
 import os.path
 import shlex
+import signal
 import sys
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
+from types import FrameType
 from typing import Any
 
 from jobd.cli.context import Context
@@ -148,10 +150,11 @@ class Mapping:
 
     def _submit(self, many: int) -> None:
         for part in specs.batches(islice(self._jobs, many)):
-            for job in parse_ids(self._context.session.ask(part.request())):
-                self._numbers[job] = self._submitted
-                self._order.append(job)
-                self._submitted += 1
+            with _interrupted_later():
+                for job in parse_ids(self._context.session.ask(part.request())):
+                    self._numbers[job] = self._submitted
+                    self._order.append(job)
+                    self._submitted += 1
 
     def _finish(self, outcome: Outcome) -> None:
         self._told.add(outcome.id)
@@ -183,6 +186,28 @@ class Mapping:
         if outcome.error or outcome.state not in ("succeeded", "failed"):
             text = f"jobctl: {outcome.describe()} (input {self._inputs[number]!r})\n"
             self._context.write(text.encode("utf-8", "replace"), error=True)
+
+
+@contextlib.contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """
+    Ctrl-C takes effect at the end of the block: of jobs that were submitted and whose ids are not known yet none could
+    be cancelled. A second one takes effect at once.
+    """
+    interrupted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def map_(context: Context) -> int:

@@ -81,6 +81,7 @@ class Scratch:
                 self._hand_over(size, job, attempt)
         except OSError as problem:
             self._log(f"output of job {job} may be lost: {problem}")
+            self._published = ""
             with suppress(OSError):
                 self._install()
                 os.ftruncate(self._descriptor, 0)
@@ -117,7 +118,10 @@ class Scratch:
         def _hand_over(self, size: int, job: int, attempt: int) -> None:
             if not self._published:
                 move(self._path, output_path(self._folder, job, attempt, self._stream))
-            elif not size:
+            elif size:
+                # If the file is gone, the log is to say so.
+                os.stat(self._published)
+            else:
                 with suppress(OSError):
                     os.unlink(self._published)
             self._published = ""

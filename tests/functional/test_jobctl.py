@@ -21,6 +21,7 @@ import jobd
 from jobd.client.core import Event
 from tests.daemon import Daemon
 from tests.functional.shared import shared_daemon
+from tests.unit.scripted import Peer, ScriptedDaemon
 
 ROOT = str(Path(jobd.__file__).parent.parent)
 LIMIT = 120.0
@@ -503,3 +504,25 @@ class Map(JobctlTestCase):
             self.assertEqual(130, process.wait(LIMIT))
             outcomes = client.wait([job["id"] for job in client.list(group=group)], LIMIT)
         self.assertEqual({"cancelled"}, {outcome.state for outcome in outcomes})
+
+    def test_interrupt_while_submitting(self) -> None:
+        """Ctrl-C before the daemon has said which jobs they are ends all of them as well."""
+        cancelled: list[str] = []
+
+        def first(peer: Peer) -> None:
+            peer.hello()
+            peer.expect("submit")
+            process.send_signal(signal.SIGINT)
+            peer.write("ok 7-8")
+            peer.read()
+
+        def second(peer: Peer) -> None:
+            peer.hello()
+            cancelled.append(peer.expect("cancel", "ok 2"))
+            peer.read()
+
+        with ScriptedDaemon(first, second) as daemon:
+            self.env["JOBD_URL"] = daemon.url
+            process = self.start("map", "echo", ":::", "a", "b")
+            self.assertEqual(130, process.wait(LIMIT))
+        self.assertEqual(["7-8"], cancelled)

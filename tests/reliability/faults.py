@@ -36,7 +36,7 @@ from tests.reliability.loads import ROOT, Kind, Load
 from tests.reliability.marks import marks
 from tests.reliability.proxy import FaultProxy, Script, scripts
 
-LIMIT = 150.0
+LIMIT = 600.0
 """Seconds after which a client hangs: far more than the timeouts it has here add up to."""
 
 KINDS: dict[str, tuple[Kind, ...]] = {
@@ -60,10 +60,12 @@ _WRITTEN = "".join(f"line {number}\n" for number in range(LINES))
 
 _JOBCTL = """
 import sys
-from jobd.client.session import Session
+from jobd.cli import context
 from jobd.cli.main import main
-Session.__init__.__kwdefaults__.update(liveness=float(sys.argv[1]), patience=float(sys.argv[2]))
-sys.exit(main(sys.argv[3:]))
+from jobd.client.session import Session
+context.TIMEOUT = float(sys.argv[1])
+Session.__init__.__kwdefaults__.update(liveness=float(sys.argv[2]), patience=float(sys.argv[3]))
+sys.exit(main(sys.argv[4:]))
 """
 
 
@@ -275,7 +277,7 @@ def _run_jobctl(client: str, loads: list[Load], limit: float) -> dict[int, Resul
             words = ["--json", "wait", *map(str, load.ids)]
         else:
             words = ["--json", "run", "sh", "-c", _PRINT]
-        command = [sys.executable, "-c", _JOBCTL, str(load.liveness), str(load.patience), *words]
+        command = [sys.executable, "-c", _JOBCTL, *map(str, (load.timeout, load.liveness, load.patience)), *words]
         said = _output(command, {"JOBD_URL": load.url, "JOBD_TOKEN": load.token}, limit)
         result = Result()
         *lines, last = said.splitlines()

@@ -45,7 +45,8 @@ class Load:
     @ivar tag: their group, and the beginning of their keys.
     @ivar witness: the file in which each leaves its mark.
     @ivar since: the cursor to watch from.
-    @ivar timeout: as for C{jobd.connect}, as the following two.
+    @ivar timeout: as for C{jobd.connect}, as the following two. In C{liveness} a busy machine must be able to
+        deliver a greeting byte by byte.
     """
 
     number: int
@@ -57,9 +58,9 @@ class Load:
     witness: str = ""
     ids: list[int] = attrs.Factory(list)
     since: int = 0
-    timeout: float = 60.0
-    liveness: float = 1.0
-    patience: float = 60.0
+    timeout: float = 120.0
+    liveness: float = 5.0
+    patience: float = 120.0
 
     def specs(self) -> list[dict[str, Any]]:
         """The jobs to submit."""

@@ -41,7 +41,7 @@ def _given_up(client: str) -> list[str]:
         return Fault(end="hole", ways=("down", "up"), after=0 if number else 400)
 
     with tempfile.TemporaryDirectory(prefix="jobd-test-") as folder:
-        this = trial(folder, limit=90.0, timeout=4.0, liveness=0.5, patience=2.0)
+        this = trial(folder, limit=300.0, timeout=4.0, liveness=0.5, patience=2.0)
         return [str(result.error) for _, result in this.results(client, {"black hole": script}, SEED)]
 
 

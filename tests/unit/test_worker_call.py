@@ -330,10 +330,12 @@ class Printing(WorkerTestCase):
 
     def test_followed(self) -> None:
         """What a long call prints can be read from its own file while it still runs."""
-        self.write("slow.py", "import jobd, pathlib, sys, time\ndef go(stop):\n    print('begun')\n"
+        self.write("slow.py", "import jobd, pathlib, sys, time\n"
+                              "def go(stop):\n    print('begun')\n    jobd.progress(1)\n"
                               "    while not pathlib.Path(stop).exists(): time.sleep(0.005)\n")  # fmt: skip
         stop = self.folder / "stop"
         self.worker.start(1, call="slow:go", args=[str(stop)])
+        self.assertTrue(self.worker.line().startswith("P 1 1 "), "it has printed")
         # A job behind it comes back when the worker has seen that the first one takes long...
         self.worker.start(2, call="os:getpid")
         self.assertEqual("R 2 1", self.worker.line())

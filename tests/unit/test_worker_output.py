@@ -86,23 +86,34 @@ class Words(TestCase):
 class PrintedClaims(TestCase):
     """What calls print; tried in a process of its own, for it takes that one's output."""
 
-    PROGRAM = """
-import sys
-from jobd.worker.scratch import Printed
-printed = Printed(sys.argv[1], sys.exit)
-print("of the first")
-printed.collect(b"1", b"1")
-printed.publish(b"1", b"1", lambda: True)
-print("of the second")
-printed.collect(b"2", b"1")
-"""
+    def print(self, code: str) -> str:
+        """The folder of the output of this code, which knows it as C{folder}; what is logged goes into a file there."""
+        folder: str = os.path.abspath(self.mktemp())
+        begin = "import shutil, sys\nfrom jobd.worker.scratch import Printed\nfolder, logged = sys.argv[1], []\n"
+        end = "open(folder + '/log', 'w').write(''.join(logged))\n"
+        program = f"{begin}printed = Printed(folder, logged.append)\n{code}\n{end}"
+        subprocess.run([sys.executable, "-c", program, folder], check=True)
+        return folder
+
+    def read(self, folder: str, job: int) -> str:
+        return Path(output_path(folder, job, 1, "out")).read_text()
 
     def test_published_too_late(self) -> None:
         """
         A call that ends just when its output is to get its name has what it has printed, and so has the next one:
         the watchdog comes when the output has been collected, before it can see that the call has ended.
         """
-        folder = self.mktemp()
-        subprocess.run([sys.executable, "-c", self.PROGRAM, os.path.abspath(folder)], check=True)
-        printed = [Path(output_path(folder, job, 1, "out")).read_text() for job in (1, 2)]
-        self.assertEqual(["of the first\n", "of the second\n"], printed)
+        folder = self.print(
+            "print('first')\nprinted.collect(b'1', b'1')\nprinted.publish(b'1', b'1', lambda: True)\n"
+            "print('second')\nprinted.collect(b'2', b'1')"
+        )
+        self.assertEqual(["first\n", "second\n"], [self.read(folder, job) for job in (1, 2)])
+
+    def test_published_and_removed(self) -> None:
+        """Output whose file is gone at the end is told to be lost, and the next call's is kept."""
+        folder = self.print(
+            "print('first')\nprinted.publish(b'1', b'1', lambda: True)\nshutil.rmtree(folder)\nprinted.collect(b'1', b'1')\n"
+            "print('second')\nprinted.collect(b'2', b'1')"
+        )
+        self.assertIn("output of job 1 may be lost", Path(folder, "log").read_text())
+        self.assertEqual("second\n", self.read(folder, 2))
