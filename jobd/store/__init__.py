@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 import attrs
+import msgspec
 
 from jobd.actions import Kept
 from jobd.job import State
@@ -54,8 +55,7 @@ class KeptEvent:
     json: bytes
 
 
-@attrs.define(slots=True)
-class Pruned:
+class Pruned(msgspec.Struct, frozen=True, gc=False):
     """A job that is no longer kept, and how many attempts had output."""
 
     id: int

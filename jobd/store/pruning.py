@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 import sqlite3
 
+import msgspec
+
 from jobd.store import Pruned, schema
 from jobd.store.batches import transaction
 from jobd.store.restore import high_marks
 
 GONE = """
-SELECT group_concat(id), group_concat(attempt) FROM
+SELECT '[' || group_concat(id) || ']', '[' || group_concat(attempt) || ']' FROM
 (SELECT id, coalesce(CAST(attempt AS INTEGER), 0) AS attempt FROM ends WHERE cursor <= ? ORDER BY cursor)
 """
 """All in one row: for each row the thread would have to ask for the interpreter's lock."""
+
+_numbers = msgspec.json.Decoder(list[int])
 
 
 class Pruning:
@@ -32,8 +36,6 @@ class Pruning:
         if not floor:
             return []
         ids, attempts = database.execute(GONE, (floor,)).fetchone()
-        if ids is None:
-            return []
         next_id, cursor = high_marks(database)
         with transaction(database):
             database.execute("DELETE FROM jobs WHERE id IN (SELECT id FROM ends WHERE cursor <= ?)", (floor,))
@@ -41,17 +43,14 @@ class Pruning:
             database.execute("DELETE FROM group_events WHERE cursor <= ?", (floor,))
             for mark in (("floor", floor), ("next_id", next_id), ("cursor", cursor)):
                 database.execute(schema.WRITE_MARK, mark)
-        return [Pruned(*one) for one in zip(map(int, ids.split(",")), map(int, attempts.split(",")), strict=True)]
+        return list(map(Pruned, _numbers.decode(ids), _numbers.decode(attempts)))
 
     def _by_age(self, database: sqlite3.Connection, before: float) -> int:
         """The highest cursor of those that ended before a time, or 0."""
-        newest, oldest = database.execute(
-            "SELECT max(cursor), min(ended) FROM ends WHERE cursor > ? AND cursor < 9223372036854775807",
-            (self._looked_at,),
-        ).fetchone()
+        sql = "SELECT max(cursor), min(ended) FROM ends WHERE cursor > ? AND typeof(ended) = 'real'"
+        newest, oldest = database.execute(sql, (self._looked_at,)).fetchone()
         if newest is not None:
-            self._looked_at = newest
-            self._oldest = self._oldest if oldest is None else min(self._oldest, oldest)
+            self._looked_at, self._oldest = newest, min(self._oldest, oldest)
         if self._oldest >= before:
             return 0
         self._looked_at, self._oldest = 0, math.inf

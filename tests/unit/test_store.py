@@ -248,6 +248,42 @@ class StoreClaims(Claims):
         self.assertEqual((42, 8), (snapshot.next_id, snapshot.cursor))
         self.assertEqual([], self.plain(snapshot)["ended"])
 
+    def test_all_at_once(self) -> None:
+        """A job that is new, has begun and has ended within one batch is kept as it is then."""
+        queued, begun, again = new_job(1), new_job(2, State.RUNNING, attempt=1, started=1600.5), new_job(3)
+        grouped = new_job(4, json=b'{"argv": ["true"], "group": "g"}')
+        skipped = new_job(5, State.SKIPPED, ended=1700.0, cursor=3, outcome=b'{"because":1}')
+        self.keep(
+            queued, begun, Update(begun.job), again, end(again, 1), grouped, end(grouped, 2, State.FAILED), skipped
+        )
+        expected = [
+            (1, State.QUEUED, 0, None, None, None, None),
+            (2, State.RUNNING, 1, 1600.5, None, None, None),
+            (3, State.SUCCEEDED, 1, again.job.started, again.job.ended, 1, again.job.outcome),
+            (4, State.FAILED, 1, grouped.job.started, grouped.job.ended, 2, grouped.job.outcome),
+            (5, State.SKIPPED, 0, None, 1700.0, 3, b'{"because":1}'),
+        ]
+        records = self.ask(lambda reader: reader.records([1, 2, 3, 4, 5]))
+        found = [(one.id, one.state, one.attempt, one.started, one.ended, one.cursor, one.outcome) for one in records]
+        self.assertEqual(expected, found)
+        self.assertEqual([1, 2, 3], [event.cursor for event in self.ask(lambda reader: reader.events(0, 10))])
+        self.assertEqual([1, 2], [kept.id for kept in self.plain(self.reopen())["jobs"]])
+
+    def test_of_several_states(self) -> None:
+        """Jobs are found by states before the end and after it, together and apart, and by no state they had before."""
+        jobs = [new_job(number) for number in range(1, 5)]
+        self.keep(*jobs)
+        jobs[1].job.state, jobs[1].job.attempt, jobs[1].job.started = State.RUNNING, 1, 1600.0
+        self.keep(Update(jobs[1].job), end(jobs[2], 1, State.FAILED), end(jobs[3], 2))
+
+        def found(*states: str) -> list[int]:
+            ids: list[int] = self.ask(lambda reader: reader.ids(Filter(state=list(states)), 10))
+            return ids
+
+        self.assertEqual([[1], [2], [3], []], [found("queued"), found("running"), found("failed"), found("lost")])
+        self.assertEqual([[1, 3], [2, 4]], [found("failed", "queued"), found("succeeded", "running")])
+        self.assertEqual([1, 2], found("queued", "running"))
+
     def test_open_groups(self) -> None:
         """For a group with jobs that have not ended it is kept how many have ended since its last event, and how."""
         jobs = [new_job(number, json=b'{"argv": ["true"], "group": "g"}') for number in range(1, 6)]
@@ -382,6 +418,20 @@ class StoreClaims(Claims):
         self.assertEqual([3, 4], self.ids())
         self.assertEqual(2, self.ask(lambda reader: reader.floor()))
         self.assertEqual([(3, 4), (4, 4)], self.plain(self.reopen())["ended"])
+
+    def test_prune_by_age_again(self) -> None:
+        """What was too young once is old later, and what ended since may have ended before it, by the clock."""
+        changes = [new_job(number) for number in range(1, 5)]
+        self.keep(*changes)
+        self.keep(end(changes[0], 1, ended=100.0), end(changes[1], 2, ended=300.0))
+        self.assertEqual([], self.prune(100, 50.0))
+        self.keep(end(changes[2], 3, ended=90.0))
+        self.assertEqual([], self.prune(100, 90.0))
+        self.assertEqual([1, 2, 3], [one.id for one in self.prune(100, 95.0)])
+        self.assertEqual([], self.prune(100, 300.0))
+        self.keep(end(changes[3], 4, ended=400.0))
+        self.assertEqual([], self.prune(100, 400.0))
+        self.assertEqual([4], [one.id for one in self.prune(100, 401.0)])
 
     def test_prune_forgets_keys_and_group_events(self) -> None:
         """With a job its key goes, and with the events the groups' among them."""
@@ -570,6 +620,16 @@ class SyncedSqliteStoreTests(SqliteClaims, SynchronousTestCase):
         self.limit(lambda pages: pages + 1000)
         self.keep(*batch)
         self.assertEqual([1, 2, 3], self.ids())
+
+    def test_prune_where_a_time_cannot_be_read(self) -> None:
+        """A job of which cannot be read when it ended is never old by its age, only by number."""
+        change = new_job(1)
+        self.keep(change)
+        self.keep(end(change, 1))
+        with self.database() as database:
+            database.execute("UPDATE ends SET ended = 'x'")
+        self.assertEqual([], self.prune(1, 1e12))
+        self.assertEqual([Pruned(1, 1)], self.prune(0))
 
     def limit(self, most: Callable[[int], int]) -> None:
         """Let the writer's file grow to so many pages."""
