@@ -112,7 +112,8 @@ class PrintedClaims(TestCase):
     def test_published_and_removed(self) -> None:
         """Output whose file is gone at the end is told to be lost, and the next call's is kept."""
         folder = self.print(
-            "print('first')\nprinted.publish(b'1', b'1', lambda: True)\nshutil.rmtree(folder)\nprinted.collect(b'1', b'1')\n"
+            "print('first')\nprinted.publish(b'1', b'1', lambda: True)\n"
+            "shutil.rmtree(folder)\nprinted.collect(b'1', b'1')\n"
             "print('second')\nprinted.collect(b'2', b'1')"
         )
         self.assertIn("output of job 1 may be lost", Path(folder, "log").read_text())
