@@ -42,7 +42,7 @@ class Blocking(TestCase):
     """C{jobd.connect}."""
 
     def setUp(self) -> None:
-        self.client = jobd.connect(shared_daemon().url).options(cwd=ROOT)
+        self.client = jobd.connect(shared_daemon().url, timeout=LIMIT, reconnect=LIMIT).options(cwd=ROOT)
         self.addCleanup(self.client.close)
 
     def test_a_pipeline(self) -> None:
@@ -181,7 +181,7 @@ class Blocking(TestCase):
 
     def test_the_callers_folder(self) -> None:
         """On the same machine a command runs where the caller is."""
-        with jobd.connect(shared_daemon().url) as client:
+        with jobd.connect(shared_daemon().url, timeout=LIMIT, reconnect=LIMIT) as client:
             job = client.run("pwd")
             job.wait(LIMIT)
             self.assertEqual(Path.cwd().resolve(), Path(job.output().decode().strip()).resolve())
@@ -201,7 +201,7 @@ class Restarts(TestCase):
     def test_waits_survive_a_kill(self) -> None:
         """A client waits on, over a daemon that was killed, and hears of every job once."""
         daemon = self.daemon()
-        client = jobd.connect(daemon.url)
+        client = jobd.connect(daemon.url, timeout=LIMIT, reconnect=LIMIT)
         self.addCleanup(client.close)
         client.pause()
         jobs = client.submit([{"argv": ["true"]}] * 20)
@@ -217,7 +217,7 @@ class Restarts(TestCase):
     def test_another_instance(self) -> None:
         """One that has lost its jobs gives their ids to others: who waits for an old one is told so, not of another."""
         daemon = self.daemon("--durability", "memory")
-        client = jobd.connect(daemon.url)
+        client = jobd.connect(daemon.url, timeout=LIMIT, reconnect=LIMIT)
         self.addCleanup(client.close)
         client.run("true").wait(LIMIT)
         client.pause()
@@ -225,7 +225,7 @@ class Restarts(TestCase):
         watched = client.watch()
         daemon.kill()
         daemon.start()
-        with jobd.connect(daemon.url) as other:
+        with jobd.connect(daemon.url, timeout=LIMIT, reconnect=LIMIT) as other:
             other.pause()
             _, new = other.submit([{"argv": ["true"]}, {"argv": ["true"]}])
             self.assertEqual(old.id, new.id)
@@ -240,7 +240,7 @@ class Restarts(TestCase):
     def test_submissions_survive_a_restart(self) -> None:
         """What is submitted while the daemon is away is accepted once, when it is back."""
         daemon = self.daemon()
-        client = jobd.connect(daemon.url)
+        client = jobd.connect(daemon.url, timeout=LIMIT, reconnect=LIMIT)
         self.addCleanup(client.close)
         daemon.stop()
         jobs: list[jobd.client.jobs.Job] = []
@@ -266,7 +266,7 @@ class Restarts(TestCase):
         daemon = self.daemon()
 
         async def main() -> list[str]:
-            async with await jobd.aio.connect(daemon.url) as client:
+            async with await jobd.aio.connect(daemon.url, timeout=LIMIT, reconnect=LIMIT) as client:
                 await client.pause()
                 jobs = await client.submit([{"argv": ["true"]}] * 5)
                 daemon.kill()
@@ -279,7 +279,7 @@ class Restarts(TestCase):
     async def test_tx_survives_a_kill(self) -> None:
         """And so does the Twisted client."""
         daemon = self.daemon()
-        client = await jobd.tx.connect(reactor, daemon.url)
+        client = await jobd.tx.connect(reactor, daemon.url, timeout=LIMIT, reconnect=LIMIT)
         await client.pause()
         jobs = await client.submit([{"argv": ["true"]}] * 5)
         daemon.kill()
@@ -349,7 +349,7 @@ class Aio(TestCase):
         """All that a client can do."""
 
         async def main() -> None:
-            async with await jobd.aio.connect(shared_daemon().url) as client:
+            async with await jobd.aio.connect(shared_daemon().url, timeout=LIMIT, reconnect=LIMIT) as client:
                 await use(client.options(cwd=ROOT), self)
 
         self.run_in_loop(main)
@@ -358,7 +358,7 @@ class Aio(TestCase):
         """Many tasks on one client."""
 
         async def main() -> None:
-            async with await jobd.aio.connect(shared_daemon().url) as client:
+            async with await jobd.aio.connect(shared_daemon().url, timeout=LIMIT, reconnect=LIMIT) as client:
 
                 async def one(number: int) -> Any:
                     return await (await client.call(operator.mul, number, number)).result(LIMIT)
@@ -373,7 +373,7 @@ class Aio(TestCase):
         async def main() -> None:
             await _raises(self, ConnectionProblem, jobd.aio.connect("jobd+unix:///no/such/socket"))
             await _raises(self, ConnectionProblem, jobd.aio.connect("jobd://no-such-host.invalid"))
-            client = await jobd.aio.connect(shared_daemon().url)
+            client = await jobd.aio.connect(shared_daemon().url, timeout=LIMIT, reconnect=LIMIT)
             waiting = asyncio.ensure_future((await client.run("sleep", "60", timeout=1)).wait())
             await asyncio.sleep(0)
             await client.close()
@@ -388,13 +388,13 @@ class Tx(TestCase):
 
     async def test_everything(self) -> None:
         """All that a client can do."""
-        client = await jobd.tx.connect(reactor, shared_daemon().url)
+        client = await jobd.tx.connect(reactor, shared_daemon().url, timeout=LIMIT, reconnect=LIMIT)
         await use(client.options(cwd=ROOT), self)
         await client.close()
 
     async def test_deferreds(self) -> None:
         """What the methods return are Deferreds."""
-        client = await jobd.tx.connect(reactor, shared_daemon().url)
+        client = await jobd.tx.connect(reactor, shared_daemon().url, timeout=LIMIT, reconnect=LIMIT)
         for deferred in (client.run("true"), client.ping(), client.job(10**12).wait(), client.stats()):
             self.assertIsInstance(deferred, Deferred)
             deferred.addErrback(lambda failure: failure.trap(NoSuchJob))
@@ -405,7 +405,7 @@ class Tx(TestCase):
         """No daemon, and a closed client."""
         await _raises(self, ConnectionProblem, jobd.tx.connect(reactor, "jobd+unix:///no/such/socket"))
         await _raises(self, ConnectionProblem, jobd.tx.connect(reactor, "jobd://no-such-host.invalid"))
-        client = await jobd.tx.connect(reactor, shared_daemon().url)
+        client = await jobd.tx.connect(reactor, shared_daemon().url, timeout=LIMIT, reconnect=LIMIT)
         waiting = (await client.run("sleep", "60", timeout=1)).wait()
         await client.close()
         await _raises(self, ConnectionProblem, waiting)
@@ -418,7 +418,7 @@ class Remote(TestCase):
     def test_token(self) -> None:
         """Over TCP the token is needed; with it everything works, and the caller's folder is used on this machine."""
         daemon = shared_daemon()
-        with jobd.connect(daemon.tcp_url, token=daemon.token) as client:
+        with jobd.connect(daemon.tcp_url, token=daemon.token, timeout=LIMIT) as client:
             self.assertTrue(client.run("true").wait(LIMIT).ok)
         text = str(self.assertRaises(NotAuthenticated, jobd.connect, daemon.tcp_url))
         self.assertIn("JOBD_TOKEN", text)
