@@ -37,7 +37,8 @@ KEPT = frozenset({actions.Insert, actions.Update, actions.KeepGroupEvent, action
 REST = 0.006
 """
 Seconds between two batches while more jobs are ready than there are places: larger batches then cost
-less a job, and nobody's turn comes later for it, as the workers have been given work ahead.
+less a job, and nobody's turn comes later for it, as the workers have been given work ahead. When all that a place was
+given has ended there is no more rest.
 """
 
 RETRY_FULL = 1.0
@@ -148,6 +149,7 @@ class Daemon:
         self._committing = False
         self._pausing = False
         self._turning = False
+        self._resting: Timer | None = None
         self._now: Now | None = None
         self._dirty: set[Listener] = set()
         self._alarm: Timer | None = None
@@ -253,6 +255,10 @@ class Daemon:
         self._turning = False
         if self._pausing:
             self._let_pass()
+        if self._resting is not None and self.scheduler.places.vacant:
+            self._resting.cancel()
+            self._rested()
+            return
         if not self._committing:
             self._gathered += self.scheduler.fill(self._now or self.now())
         self._now = None
@@ -277,7 +283,7 @@ class Daemon:
                 self._perform(rest)
                 if self._rest and self.scheduler.places.crowded:
                     self.pool.rest()
-                    self.clock.callLater(self._rest, self._rested)
+                    self._resting = self.clock.callLater(self._rest, self._rested)
                 else:
                     self._next_batch()
             elif isinstance(problem, Full):
@@ -295,6 +301,7 @@ class Daemon:
         self.store.commit(kept, done)
 
     def _rested(self) -> None:
+        self._resting = None
         self.pool.listen()
         self._next_batch()
 

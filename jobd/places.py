@@ -42,6 +42,11 @@ class Places:
         """Whether jobs are ready for which there is no place."""
         return self._ready[True] > 0 and self.used >= self.capacity
 
+    @property
+    def vacant(self) -> bool:
+        """Whether a whole processor is free."""
+        return self.used + UNIT <= self.capacity
+
     def queue(self, name: str) -> Queue:
         """The queue of that name: it exists as soon as it is named."""
         queue = self.queues.get(name)
