@@ -255,7 +255,7 @@ class Daemon:
         self._turning = False
         if self._pausing:
             self._let_pass()
-        if self._resting is not None and self.scheduler.places.vacant:
+        if self._resting is not None and not self.scheduler.places.crowded:
             self._resting.cancel()
             self._rested()
             return
@@ -287,6 +287,7 @@ class Daemon:
                 else:
                     self._next_batch()
             elif isinstance(problem, Full):
+                self.pool.listen()
                 self._no_room(problem)
                 # Tried again with all that has happened since: its jobs would be kept as they are by then,
                 # and what follows from that must not be missing.
@@ -298,14 +299,15 @@ class Daemon:
                 known = isinstance(problem, StoreError)
                 self._broken(problem if known else StoreError(f"the job store failed: {problem!r}"))
 
+        self.pool.rest()
         self.store.commit(kept, done)
 
     def _rested(self) -> None:
         self._resting = None
-        self.pool.listen()
         self._next_batch()
 
     def _next_batch(self) -> None:
+        self.pool.listen()
         self._committing = False
         if not self._turning:
             self._end_turn()

@@ -143,17 +143,17 @@ class KeptFirst(SynchronousTestCase):
         self.assertEqual([0, 1], seen)
 
     def test_rest_of_the_pool(self) -> None:
-        """The pool rests as long, and what it reports at the end of it belongs to the next batch."""
+        """The pool rests during a batch and as long after it; what it reports then belongs to the next batch."""
         store, pool = HeldStore(), RestingPool(cpus=2)
         daemon = MemoryDaemon(store, pool, rest=0.5)
         client = daemon.connect()
         client.send("run a", "run b", "run c")
         store.release()
         daemon.settle()
-        self.assertEqual((["rest"], 0), (pool.told, store.held))
+        self.assertEqual((["rest", "rest"], 0), (pool.told, store.held))
         client.send("run d")
         daemon.advance(0.5)
-        self.assertEqual((["rest", "listen"], 1), (pool.told, store.held))
+        self.assertEqual((["rest", "rest", "listen", "rest"], 1), (pool.told, store.held))
         client.take()
         store.release()
         daemon.settle()
