@@ -38,7 +38,8 @@ KEPT = frozenset({actions.Insert, actions.Update, actions.KeepGroupEvent, action
 REST = 0.006
 """
 Seconds between two batches while more jobs are ready than there are places: larger batches then cost
-less a job, and nobody's turn comes later for it, as the workers have been given work ahead.
+less a job, and nobody's turn comes later for it, as the workers have been given work ahead. When all that a place was
+given has ended there is no more rest.
 """
 
 ENOUGH = 256
@@ -263,7 +264,7 @@ class Daemon:
         self._turning = False
         if self._pausing:
             self._let_pass()
-        if self._resting is not None and len(self._gathered) >= ENOUGH:
+        if self._resting is not None and (len(self._gathered) >= ENOUGH or not self.scheduler.places.crowded):
             self._resting.cancel()
             self._rested()
             return
@@ -293,7 +294,11 @@ class Daemon:
                 # First: the store is busy with the next batch while this one is performed.
                 self._go_on()
                 self._perform_safe()
+                if self._resting is not None:
+                    # It may have something to begin only now.
+                    self.pool.rest()
             elif isinstance(problem, Full):
+                self.pool.listen()
                 self._no_room(problem)
                 # Tried again with all that has happened since: its jobs would be kept as they are by then,
                 # and what follows from that must not be missing.
@@ -306,21 +311,21 @@ class Daemon:
                 known = isinstance(problem, StoreError)
                 self._broken(problem if known else StoreError(f"the job store failed: {problem!r}"))
 
+        self.pool.rest()
         self.store.commit(kept, done)
 
     def _go_on(self) -> None:
         if self._rest and self.scheduler.places.crowded and len(self._gathered) < ENOUGH:
-            self.pool.rest()
             self._resting = self.clock.callLater(self._rest, self._rested)
         else:
             self._next_batch()
 
     def _rested(self) -> None:
         self._resting = None
-        self.pool.listen()
         self._next_batch()
 
     def _next_batch(self) -> None:
+        self.pool.listen()
         self._committing = False
         if not self._turning:
             self._end_turn()

@@ -39,8 +39,8 @@ class Places:
 
     @property
     def crowded(self) -> bool:
-        """Whether jobs are ready for which there is no place."""
-        return self._ready[True] > 0 and self.used >= self.capacity
+        """Whether jobs are ready, and every processor has something to do."""
+        return self._ready[True] > 0 and self.used + UNIT > self.capacity
 
     def queue(self, name: str) -> Queue:
         """The queue of that name: it exists as soon as it is named."""

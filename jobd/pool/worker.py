@@ -293,7 +293,7 @@ class SpawnedWorker(Worker, ProcessProtocol):
     def rest(self) -> None:
         """Let what it says gather in its pipe, where that is possible: it is there whatever becomes of the worker."""
         pipe = getattr(self.transport, "pipes", {}).get(1)
-        if isinstance(pipe, FileDescriptor):
+        if isinstance(pipe, FileDescriptor) and not self._resting:
             pipe.stopReading()
             self._resting = True
 

@@ -212,15 +212,13 @@ def find_program(name: str, path: str) -> str:
     """
     if os.sep in name:
         return name
-    seen = ""
-    for folder in path.split(os.pathsep):
-        candidate = os.path.join(folder, name) if folder else f".{os.sep}{name}"
+    candidates = [f"{folder or '.'}{os.sep}{name}" for folder in path.split(os.pathsep)]
+    for candidate in candidates:
         if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
             return candidate
-        if not seen and os.path.isfile(candidate):
-            seen = candidate
-    if seen:
-        raise CannotStart(f"{name}: {seen} is not executable")
+    for candidate in candidates:
+        if os.path.isfile(candidate):
+            raise CannotStart(f"{name}: {candidate} is not executable")
     raise CannotStart(f"{name}: command not found", NOT_FOUND)
 
 

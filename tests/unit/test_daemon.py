@@ -155,18 +155,34 @@ class KeptFirst(SynchronousTestCase):
         self.release()
         self.assertEqual(["ok 3"], self.client.take())
 
+    def test_rest_is_over_when_a_place_is_free(self) -> None:
+        """The rest ends when all has ended that a place was given: it would have nothing to do."""
+        store, pool = HeldStore(), FakePool(cpus=2)
+        daemon = MemoryDaemon(store, pool, rest=0.5)
+        pool.make_room(2, depth=2)
+        client = daemon.connect()
+        client.send(*["call m:f"] * 6)
+        store.release()
+        daemon.settle()
+        seen = []
+        for job_id in (1, 2):
+            pool.finish(job_id)
+            daemon.settle()
+            seen.append(store.held)
+        self.assertEqual([0, 1], seen)
+
     def test_rest_of_the_pool(self) -> None:
-        """The pool rests as long, and what it reports at the end of it belongs to the next batch."""
+        """The pool rests during a batch and as long after it; what it reports then belongs to the next batch."""
         store, pool = HeldStore(), RestingPool(cpus=2)
         daemon = MemoryDaemon(store, pool, rest=0.5)
         client = daemon.connect()
         client.send("run a", "run b", "run c")
         store.release()
         daemon.settle()
-        self.assertEqual((["rest"], 0), (pool.told, store.held))
+        self.assertEqual((["rest", "rest"], 0), (pool.told, store.held))
         client.send("run d")
         daemon.advance(0.5)
-        self.assertEqual((["rest", "listen"], 1), (pool.told, store.held))
+        self.assertEqual((["rest", "rest", "listen", "rest"], 1), (pool.told, store.held))
         client.take()
         store.release()
         daemon.settle()
