@@ -35,13 +35,13 @@ from tests.unit.simulation import START, call, submissions
 LEEWAY = 1.1
 """How many times its budget a cost may be."""
 
-ALONE = (291.0, 51.5)
+ALONE = (241.5, 41.3)
 """Lines and calls for a job from the bytes of its request to the bytes of its finish event, a request for each."""
 
-BATCHED = (200.0, 29.3)
+BATCHED = (190.5, 29.0)
 """The same of a job in a list of a hundred, of whose end nobody is told."""
 
-ACCEPTED = (78.1, 8.5)
+ACCEPTED = (75.3, 9.5)
 """Of a job in such a list until it is queued."""
 
 RESTORED = (39.1, 8.0)
