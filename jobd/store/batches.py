@@ -45,24 +45,17 @@ def prepare_batch(batch: Iterable[Kept]) -> Batch:
             changed[change.job.id] = change.job
         elif isinstance(change, Insert):
             new[change.job.id] = change
+            if change.job.cursor:
+                changed[change.job.id] = change.job
         elif isinstance(change, KeepGroupEvent):
             cursor = max(cursor, change.cursor)
             others.append((schema.WRITE_GROUP_EVENT, (change.cursor, change.group, change.json.decode())))
         elif isinstance(change, KeepQueue):
             others.append((schema.WRITE_QUEUE, (change.name, change.limit, change.paused)))
-    plain: list[Value] = []
-    whole: list[Value] = []
+    plain, whole = _new_rows(new)
     begun: list[Value] = []
     rest: list[Value] = []
     ends: list[Value] = []
-    for job_id, insert in new.items():
-        job = insert.job
-        if job.cursor:
-            changed[job_id] = job
-        if _is_plain(insert):
-            plain += (job_id, +job.state, job.submitted, job.started or 0, job.spec.decode(), insert.spec.queue)
-        else:
-            whole += _whole_row(insert)
     for job_id, job in changed.items():
         if job.cursor:
             if job.cursor > cursor:
@@ -74,15 +67,28 @@ def prepare_batch(batch: Iterable[Kept]) -> Batch:
             begun += (job_id, job.started or 0)
         else:
             rest += _change_row(job)
-    statements = [
-        *_statements(schema.PLAIN, plain),
-        *_statements(schema.WHOLE, whole),
-        *_statements(schema.BEGIN, begun),
-        *_statements(schema.CHANGE, rest),
-        *_statements(schema.END, ends),
-        *others,
-    ]
-    return Batch(statements, max(new, default=-1) + 1, cursor)
+    written = (
+        (schema.PLAIN, plain),
+        (schema.WHOLE, whole),
+        (schema.BEGIN, begun),
+        (schema.CHANGE, rest),
+        (schema.END, ends),
+    )
+    statements = [statement for form, values in written for statement in _statements(form, values)]
+    return Batch(statements + others, max(new, default=-1) + 1, cursor)
+
+
+def _new_rows(new: dict[int, Insert]) -> tuple[list[Value], list[Value]]:
+    """The values of C{schema.PLAIN}, and those of C{schema.WHOLE}."""
+    plain: list[Value] = []
+    whole: list[Value] = []
+    for job_id, insert in new.items():
+        if _is_plain(insert):
+            job = insert.job
+            plain += (job_id, +job.state, job.submitted, job.started or 0, job.spec.decode(), insert.spec.queue)
+        else:
+            whole += _whole_row(insert)
+    return plain, whole
 
 
 # Numbers of an enumeration are not quite numbers to sqlite3, which looks for a way to adapt each: a plus makes
