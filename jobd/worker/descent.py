@@ -30,6 +30,26 @@ _ROUNDS = 5
 """How often what a command has started is looked for again while it is put into its group: it may be forking."""
 
 
+class Children:
+    """
+    Those of this process, which has one thread, also those that have ended and were not waited for. The file stays
+    open: to find it costs more than to read it.
+    """
+
+    def __init__(self) -> None:
+        self._file = os.open("/proc/thread-self/children", os.O_RDONLY)
+
+    def read(self) -> list[int]:
+        text = data = os.pread(self._file, 65536, 0)
+        while data:
+            data = os.pread(self._file, 65536, len(text))
+            text += data
+        return list(map(int, text.split()))
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
 class Descent(Family):
     """
     @param group: the runner's own control group; without one none is used.
@@ -38,7 +58,7 @@ class Descent(Family):
     def __init__(self, group: Own | None) -> None:
         super().__init__()
         self._own = group
-        self._children = tree.OwnChildren()
+        self._children = Children()
         self._by_pid: dict[int, Command] = {}
         self._orphans: dict[int, Command] = {}
         self._strays: dict[int, set[Command]] = {}

@@ -67,23 +67,6 @@ def children(pid: int) -> list[int]:
     return found
 
 
-class OwnChildren:
-    """The same for this process, which has one thread. The file stays open: to find it costs more than to read it."""
-
-    def __init__(self) -> None:
-        self._file = os.open("/proc/thread-self/children", os.O_RDONLY)
-
-    def read(self) -> list[int]:
-        text = data = os.pread(self._file, 65536, 0)
-        while data:
-            data = os.pread(self._file, 65536, len(text))
-            text += data
-        return list(map(int, text.split()))
-
-    def close(self) -> None:
-        os.close(self._file)
-
-
 def look_at(pid: int) -> Process | None:
     """What the system knows of a process; C{None} if it is gone."""
     try:

@@ -139,6 +139,15 @@ class PoolClaims(Claims):
 
     # The claims.
 
+    async def test_rest(self) -> None:
+        """What ends while the pool rests is reported, when it listens again if not sooner."""
+        for job_id in (1, 2, 3, 4):
+            self.begin(TRUE, job_id)
+        self.pool.rest()
+        self.pool.listen()
+        for job_id in (1, 2, 3, 4):
+            self.assertEqual(State.SUCCEEDED, (await self.finish_of(job_id))[0])
+
     async def test_says_what_there_is_room_for(self) -> None:
         """A pool tells its capacity when it is opened."""
         self.assertEqual([(2, 1)], [(one.cpus, one.depth) for one in self.reports if isinstance(one, Capacity)])
