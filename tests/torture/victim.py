@@ -189,10 +189,11 @@ def on_report(act: Callable[[ProcessPool, object], None]) -> None:
     """Have each report of the pool seen before the daemon gets it."""
 
     def make(original: Callable[..., None]) -> Callable[..., None]:
-        def opened(pool: ProcessPool, report: Callable[[Any], None], *rest: Any) -> None:
-            def seen(one: Any) -> None:
-                act(pool, one)
-                report(one)
+        def opened(pool: ProcessPool, report: Callable[..., None], *rest: Any) -> None:
+            def seen(*reports: Any) -> None:
+                for one in reports:
+                    act(pool, one)
+                    report(one)
 
             original(pool, seen, *rest)
 
