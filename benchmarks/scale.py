@@ -44,6 +44,10 @@ def _queued() -> Iterator[Measure]:
     yield _queue
 
 
+_ELSEWHERE = b'submit {"call": "benchmarks.nothing:nothing", "args": [%d], "queue": "another"}\n'
+"""A call in a queue that is not paused."""
+
+
 def _queue(jobs: int) -> list[float | None]:
     """Everything on a daemon of its own: what is queued stays queued."""
     with tempfile.TemporaryDirectory(prefix="jobd-bench-") as folder, ExitStack() as stack:
@@ -53,7 +57,7 @@ def _queue(jobs: int) -> list[float | None]:
         taken = min(_TAKEN, jobs // 2)
         with connected(daemon) as sock:
             flood(sock, [call(number) for number in range(100)])
-            alone(sock, b"pause\n", finishes=False)
+            alone(sock, b"pause default\n", finishes=False)
             accept(sock, batches(taken), _AHEAD)
             empty = _dispatched(daemon, sock, taken)
             # The first jobs make the daemon's heap; the idle memory is what is left of that.
@@ -67,8 +71,8 @@ def _queue(jobs: int) -> list[float | None]:
         with connected(daemon) as sock:
             alone(sock, b"ping\n", finishes=False)
             restart = perf_counter() - began
-            # Its workers have only just begun; those before had worked.
-            _dispatched(daemon, sock, taken // 10)
+            # Its workers have only just begun; those before had worked. None of the many runs meanwhile.
+            flood(sock, [_ELSEWHERE % number for number in range(1000)])
             full = _dispatched(daemon, sock, taken)
         return [first, last, last / first, more, memory, restart, full, full / empty]
 
@@ -92,7 +96,7 @@ def _dispatched(daemon: Daemon, sock: socket.socket, jobs: int) -> float:
             answer += watching.recv(CHUNK)
         done = 0
         began = perf_counter()
-        sock.sendall(b"resume\n")
+        sock.sendall(b"resume default\n")
         while done < jobs:
             data = watching.recv(CHUNK)
             if not data:
@@ -100,7 +104,7 @@ def _dispatched(daemon: Daemon, sock: socket.socket, jobs: int) -> float:
             done += data.count(b"\n")
         rate = done / (perf_counter() - began)
     sock.recv(CHUNK)
-    alone(sock, b"pause\n", finishes=False)
+    alone(sock, b"pause default\n", finishes=False)
     return rate
 
 

@@ -463,8 +463,11 @@ class Map(JobctlTestCase):
     def test_order(self) -> None:
         """With -k in the order of the inputs, else as they end; each job's output stays in one piece."""
         gate = self.folder / "gate"
-        wait = f"until [ -e {gate} ]; do sleep 0.02; done"
-        line = f"echo {{}}; if [ {{}} = a ]; then {wait}; else touch {gate}; fi; echo {{}}"
+        # Until the other one has come so far, and then until it is gone: not before that has its end been seen.
+        wait = f"until [ -e {gate} ]; do sleep 0.02; done; while kill -0 $(cat {gate}) 2>&-; do sleep 0.02; done"
+        line = (
+            f"echo {{}}; if [ {{}} = a ]; then {wait}; else echo $$ > {gate}.new; mv {gate}.new {gate}; fi; echo {{}}"
+        )
         self.assertEqual("b\nb\na\na\n", self.jobctl("map", "--shell", line, ":::", "a", "b"))
         gate.unlink()
         self.assertEqual("a\na\nb\nb\n", self.jobctl("map", "-k", "--shell", line, ":::", "a", "b"))
