@@ -19,6 +19,7 @@ from twisted.python import usage
 
 import jobd
 from jobd import listening, verbs
+from jobd.access import Access
 from jobd.alarm import SteadyClock
 from jobd.daemon import Daemon
 from jobd.errors import JobdError, UsageError
@@ -26,7 +27,8 @@ from jobd.lock import FolderLock
 from jobd.outputs import Outputs
 from jobd.pool.processes import ProcessPool
 from jobd.scheduler import Scheduler
-from jobd.server import Access, ServerInfo, SessionFactory
+from jobd.server import SessionFactory
+from jobd.session import ServerInfo
 from jobd.settings import NAMES, Settings, from_options
 from jobd.store import Store
 from jobd.store.memory import MemoryStore

@@ -29,6 +29,7 @@ from twisted.internet.task import Clock
 
 import jobd
 from jobd import actions, events, wire
+from jobd.access import Access
 from jobd.actions import Kept, Kill, Start
 from jobd.daemon import Daemon
 from jobd.job import State
@@ -36,7 +37,8 @@ from jobd.outputs import Outputs
 from jobd.pool import Pool, Report, Tell
 from jobd.pool.worker import Attempt
 from jobd.scheduler import Scheduler
-from jobd.server import Access, ServerInfo, Session, SessionFactory
+from jobd.server import SessionFactory
+from jobd.session import ServerInfo, Session
 from jobd.store import Store
 from jobd.store.memory import MemoryStore
 from jobd.verbs import VERBS

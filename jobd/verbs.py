@@ -31,7 +31,7 @@ from jobd.feed import Feed
 from jobd.job import WORDS, State
 from jobd.outputs import FILE_OF
 from jobd.selector import MOST, Filter, Selector, take_selector
-from jobd.server import Handler, Session
+from jobd.session import Handler, Session
 from jobd.spec import Submission
 from jobd.store import Record
 from jobd.why import why, why_ended

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from jobd import spec, wire
 from jobd.client.core import Core, Item
-from jobd.server import Session
+from jobd.session import Session
 from jobd.testing import MemoryDaemon
 from jobd.worker import journal
 from tests.fuzz import clients, engine, links, requests

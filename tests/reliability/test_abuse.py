@@ -16,7 +16,7 @@ from typing import NamedTuple
 from twisted.trial.unittest import SynchronousTestCase
 
 from jobd import wire
-from jobd.server import TIME_TO_AUTH
+from jobd.session import TIME_TO_AUTH
 from tests.daemon import Daemon
 from tests.functional.certificates import Authority
 from tests.functional.conversation import Talk

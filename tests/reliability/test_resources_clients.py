@@ -16,7 +16,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
-from jobd import listening, server
+from jobd import listening, session
 from jobd.testing import MemoryDaemon
 from tests.daemon import Daemon
 from tests.functional.conversation import Event, Fifo, Talk
@@ -135,8 +135,8 @@ class Turns(SynchronousTestCase):
                 answered = bool(other.take())
             handled.append(daemon.scheduler.next_id - 1)
         steps = [after - before for before, after in zip([0, *handled], handled, strict=False)]
-        self.assertEqual(server.IN_A_ROW, steps[0])
-        self.assertLessEqual(max(steps), 2 * server.IN_A_ROW)
+        self.assertEqual(session.IN_A_ROW, steps[0])
+        self.assertLessEqual(max(steps), 2 * session.IN_A_ROW)
         daemon.settle()
         self.assertEqual(1000, len(loud.take()))
 

@@ -12,12 +12,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 import jobd
+from jobd.access import Access
 from jobd.actions import Kill, Start
 from jobd.daemon import Daemon
 from jobd.outputs import Outputs
 from jobd.pool import Heard, Report, Tell
 from jobd.scheduler import Scheduler
-from jobd.server import Access, ServerInfo, Session, SessionFactory
+from jobd.server import SessionFactory
+from jobd.session import ServerInfo, Session
 from jobd.testing import LOCAL
 from jobd.verbs import VERBS
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from jobd.server import Session
+from jobd.session import Session
 
 if TYPE_CHECKING:
     from .dues import Dues

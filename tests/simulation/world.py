@@ -14,7 +14,8 @@ from zope.interface import implementer
 from jobd.feed import Feed
 from jobd.follow import Following
 from jobd.job import State
-from jobd.server import Session, SessionFactory
+from jobd.server import SessionFactory
+from jobd.session import Session
 from jobd.testing import WALL
 from tests.unit.simulation import Steps
 
@@ -29,7 +30,7 @@ from .times import Times
 from .wishes import Wishes
 
 LIMITS = {"UNREAD": 1000, "UNREAD_PAUSE": 500, "UNANSWERED": 8, "IN_A_ROW": 4}
-"""What L{jobd.server} lets a client have, made small enough to be met often."""
+"""What L{jobd.session} lets a client have, made small enough to be met often."""
 
 PAGES = {"FIRST": 2, "MOST": 4, "BYTES": 400}
 """The same for L{jobd.pages}."""
@@ -213,7 +214,7 @@ class Patches:
     def __init__(self, world: World) -> None:
         self._ear = Ear(world.oracle)
         self._patches: list[Any] = [
-            *(mock.patch(f"jobd.server.{name}", value) for name, value in LIMITS.items()),
+            *(mock.patch(f"jobd.session.{name}", value) for name, value in LIMITS.items()),
             *(mock.patch(f"jobd.pages.{name}", value) for name, value in PAGES.items()),
             mock.patch("jobd.scheduler.Job", world.steps.watched()),
             # Sets of these are walked in an order that comes again.

@@ -23,11 +23,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("scheduler",),
     ("why",),
     ("store",),
-    ("worker", "alarm", "prompt"),
+    ("worker", "alarm", "prompt", "access"),
     ("pool", "outputs", "pages"),
     ("daemon",),
     ("feed", "follow"),
-    ("server", "verbs"),
+    ("session", "server", "verbs"),
     ("paths", "lock", "settings", "listening", "service"),
     ("testing",),
 )

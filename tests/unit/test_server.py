@@ -11,16 +11,9 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.trial.unittest import SynchronousTestCase
 
 from jobd import wire
+from jobd.access import LONGEST_PENALTY, Access, Peer
 from jobd.job import State
-from jobd.server import (
-    LONGEST_PENALTY,
-    TIME_TO_AUTH,
-    UNANSWERED,
-    UNREAD,
-    UNREAD_PAUSE,
-    Access,
-    Peer,
-)
+from jobd.session import TIME_TO_AUTH, UNANSWERED, UNREAD, UNREAD_PAUSE
 from jobd.testing import LOCAL, REMOTE, FakePool, HeldStore, MemoryClient, MemoryDaemon
 from jobd.verbs import VERBS
 
