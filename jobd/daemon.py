@@ -29,7 +29,7 @@ from jobd.job import WIRE_WORDS, State
 from jobd.pages import Pages
 from jobd.pool import Heard, Pool
 from jobd.scheduler import Scheduler
-from jobd.store import KeptEvent, Pruned, Reader, Store
+from jobd.store import KeptEvent, Reader, Store
 
 T = TypeVar("T")
 
@@ -145,7 +145,7 @@ class Daemon:
         self.announced = 0
         self.progress: dict[int, bytes] = {}
         self.full = False
-        self.forgotten: Callable[[list[Pruned]], None] = lambda gone: None
+        self.forgotten: Callable[[list[int]], None] = lambda gone: None
         self._turn, self._broken, self._halted, self._wall = turn, broken, halted, wall
         self._rest = rest
         self._gathered: list[Action | Perform] = []
@@ -508,11 +508,11 @@ class Daemon:
         self.prune()
         return self.clock.callLater(PRUNE_EVERY, self.prune_regularly)
 
-    def _pruned(self, gone: list[Pruned] | Exception) -> None:
+    def _pruned(self, gone: list[int] | Exception) -> None:
         if isinstance(gone, Exception):
             self.log.error("old jobs could not be removed: {problem}", problem=gone)
         elif gone:
-            self.handle(events.Pruned([one.id for one in gone]))
+            self.handle(events.Pruned(gone))
             self.forgotten(gone)
 
     async def close(self, keep: bool = False) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import attrs
 
-from jobd.store import Pruned
 from jobd.worker.output import Stream, output_folder, output_path, still_names
 
 FILE_OF: dict[str, Stream] = {"stdout": "out", "stderr": "err"}
@@ -78,11 +77,11 @@ class Outputs:
         finally:
             os.close(handle)
 
-    def remove(self, gone: list[Pruned]) -> None:
+    def remove(self, gone: list[int]) -> None:
         """Delete the output of jobs that are no longer kept: most have left none, so it is looked at what there is."""
         by_folder: dict[str, set[str]] = {}
-        for job in gone:
-            by_folder.setdefault(output_folder(self.folder, job.id), set()).add(str(job.id))
+        for number in gone:
+            by_folder.setdefault(output_folder(self.folder, number), set()).add(str(number))
         for folder, ids in by_folder.items():
             with suppress(OSError):
                 for name in os.listdir(folder):

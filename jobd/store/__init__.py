@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 import attrs
-import msgspec
 
 from jobd.actions import Kept
 from jobd.job import State
@@ -53,13 +52,6 @@ class KeptEvent:
     job_id: int
     state: State | None
     json: bytes
-
-
-class Pruned(msgspec.Struct, frozen=True, gc=False):
-    """A job that is no longer kept, and how many attempts had output."""
-
-    id: int
-    attempts: int
 
 
 class Reader(Protocol):
@@ -113,7 +105,7 @@ class Store(Protocol):
     def read(self, ask: Callable[[Reader], T], done: Callable[[T | Exception], None]) -> None:
         """Ask the reader, and call C{done} with the answer or the exception."""
 
-    def prune(self, keep: int, before: float, done: Callable[[list[Pruned] | Exception], None]) -> None:
+    def prune(self, keep: int, before: float, done: Callable[[list[int] | Exception], None]) -> None:
         """
         Forget ended jobs, those that ended first: all but the newest C{keep}, and those that ended
         before a time, with all that were told before them.

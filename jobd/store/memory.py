@@ -15,7 +15,7 @@ from jobd.job import WORDS, Job, JobSpec, State
 from jobd.selector import Filter
 from jobd.snapshot import Kept as KeptJob
 from jobd.snapshot import Snapshot
-from jobd.store import KeptEvent, Pruned, Reader, Record
+from jobd.store import KeptEvent, Reader, Record
 
 T = TypeVar("T")
 
@@ -135,26 +135,26 @@ class MemoryStore:
             answer = problem
         done(answer)
 
-    def prune(self, keep: int, before: float, done: Callable[[list[Pruned] | Exception], None]) -> None:
+    def prune(self, keep: int, before: float, done: Callable[[list[int] | Exception], None]) -> None:
         last = self._ended - keep
         if before > self._earliest:
             # Events have no holes: with one that is old all that were told before it go.
             ended = [self._records[event.job_id].ended or 0.0 for event in self._events if event.job_id]
             last = max([last, *(place for place, when in enumerate(ended, 1) if when < before)])
             self._earliest = min(ended[max(last, 0) :], default=inf)
-        gone: list[Pruned] = []
+        gone: list[int] = []
         place = 0
         while len(gone) < last:
             event = self._events[place]
             place += 1
             if event.job_id:
-                gone.append(Pruned(event.job_id, self._records[event.job_id].attempt))
+                gone.append(event.job_id)
                 self._floor = event.cursor
         del self._events[:place]
         self._ended -= len(gone)
-        for one in gone:
-            del self._records[one.id], self._specs[one.id], self._ending[one.id]
-            self._fingerprints.pop(one.id, None)
+        for number in gone:
+            del self._records[number], self._specs[number], self._ending[number]
+            self._fingerprints.pop(number, None)
         done(gone)
 
     def close(self) -> None:

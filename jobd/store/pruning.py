@@ -7,13 +7,12 @@ import sqlite3
 
 import msgspec
 
-from jobd.store import Pruned, schema
+from jobd.store import schema
 from jobd.store.batches import transaction
 from jobd.store.restore import high_marks
 
 GONE = """
-SELECT '[' || group_concat(id) || ']', '[' || group_concat(attempt) || ']' FROM
-(SELECT id, coalesce(CAST(attempt AS INTEGER), 0) AS attempt FROM ends WHERE cursor <= ? ORDER BY cursor)
+SELECT '[' || group_concat(id) || ']' FROM (SELECT id FROM ends WHERE cursor <= ? ORDER BY cursor)
 """
 """All in one row: for each row the thread would have to ask for the interpreter's lock."""
 
@@ -30,12 +29,12 @@ class Pruning:
         self._looked_at = 0
         self._oldest = math.inf
 
-    def prune(self, database: sqlite3.Connection, keep: int, before: float) -> list[Pruned]:
+    def prune(self, database: sqlite3.Connection, keep: int, before: float) -> list[int]:
         """See L{jobd.store.Store.prune}. What was given out stays known as given out, by its marks."""
         floor = max(_by_number(database, keep), self._by_age(database, before))
         if not floor:
             return []
-        ids, attempts = database.execute(GONE, (floor,)).fetchone()
+        (ids,) = database.execute(GONE, (floor,)).fetchone()
         next_id, cursor = high_marks(database)
         with transaction(database):
             database.execute("DELETE FROM jobs WHERE id IN (SELECT id FROM ends WHERE cursor <= ?)", (floor,))
@@ -43,7 +42,7 @@ class Pruning:
             database.execute("DELETE FROM group_events WHERE cursor <= ?", (floor,))
             for mark in (("floor", floor), ("next_id", next_id), ("cursor", cursor)):
                 database.execute(schema.WRITE_MARK, mark)
-        return list(map(Pruned, _numbers.decode(ids), _numbers.decode(attempts)))
+        return _numbers.decode(ids)
 
     def _by_age(self, database: sqlite3.Connection, before: float) -> int:
         """The highest cursor of those that ended before a time, or 0."""

@@ -24,7 +24,7 @@ import attrs
 from jobd.actions import Kept
 from jobd.errors import Full, StoreError
 from jobd.snapshot import Snapshot
-from jobd.store import Pruned, Reader, schema
+from jobd.store import Reader, schema
 from jobd.store.batches import prepare_batch, transaction, write_batch
 from jobd.store.folders import sync_folders
 from jobd.store.log import Log
@@ -227,7 +227,7 @@ class SqliteStore:
 
         self._writing.put(write)
 
-    def prune(self, keep: int, before: float, done: Callable[[list[Pruned] | Exception], None]) -> None:
+    def prune(self, keep: int, before: float, done: Callable[[list[int] | Exception], None]) -> None:
         def write(database: sqlite3.Connection) -> None:
             self._call_back(done, self._write(database, lambda: self._pruning.prune(database, keep, before)))
 

@@ -21,7 +21,7 @@ from jobd.job import State
 from jobd.scheduler import Scheduler
 from jobd.selector import Filter
 from jobd.snapshot import Snapshot
-from jobd.store import Pruned, Reader
+from jobd.store import Reader
 from jobd.store.memory import MemoryStore
 from jobd.store.sqlite import SqliteStore
 from jobd.testing import WALL
@@ -209,9 +209,9 @@ class Load:
         self.again = lambda: self.prune(keep)
         self._note(Given(self._kept))
         answered = threading.Event()
-        told: list[list[Pruned] | Exception] = []
+        told: list[list[int] | Exception] = []
 
-        def done(gone: list[Pruned] | Exception) -> None:
+        def done(gone: list[int] | Exception) -> None:
             told.append(gone)
             if not isinstance(gone, Exception):
                 self._note(Told(self._kept))

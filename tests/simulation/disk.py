@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from jobd.actions import Kept
 from jobd.errors import Full, StoreError
 from jobd.snapshot import Snapshot
-from jobd.store import Pruned, Reader, schema
+from jobd.store import Reader, schema
 from jobd.store.batches import prepare_batch, write_batch
 from jobd.store.memory import MemoryStore
 from jobd.store.pruning import Pruning
@@ -40,7 +40,7 @@ class Disk(Protocol):
 
     def write(self, prepared: Any) -> None: ...
 
-    def prune(self, keep: int, before: float) -> list[Pruned]: ...
+    def prune(self, keep: int, before: float) -> list[int]: ...
 
 
 class MemoryDisk:
@@ -63,8 +63,8 @@ class MemoryDisk:
     def write(self, prepared: Any) -> None:
         self._store.commit(prepared, lambda problem: None)
 
-    def prune(self, keep: int, before: float) -> list[Pruned]:
-        found: list[Pruned] = []
+    def prune(self, keep: int, before: float) -> list[int]:
+        found: list[int] = []
         self._store.prune(keep, before, lambda gone: found.extend(gone if isinstance(gone, list) else ()))
         return found
 
@@ -91,7 +91,7 @@ class SqlDisk:
         if prepared:
             write_batch(self._database, prepared)
 
-    def prune(self, keep: int, before: float) -> list[Pruned]:
+    def prune(self, keep: int, before: float) -> list[int]:
         return self._pruning.prune(self._database, keep, before)
 
 
@@ -111,7 +111,7 @@ class SimulatedStore:
         disk: Disk,
         effect: Callable[[str], None],
         turn: Callable[..., object],
-        forgotten: Callable[[list[Pruned]], None],
+        forgotten: Callable[[list[int]], None],
     ) -> None:
         self.full = False
         self.broken = False
@@ -146,11 +146,11 @@ class SimulatedStore:
         self._effect("read")
         self._reads.append((ask, done))
 
-    def prune(self, keep: int, before: float, done: Callable[[list[Pruned] | Exception], None]) -> None:
+    def prune(self, keep: int, before: float, done: Callable[[list[int] | Exception], None]) -> None:
         self._effect("prune")
         self._writes.append((lambda: self._prune(keep, before), done))
 
-    def _prune(self, keep: int, before: float) -> list[Pruned]:
+    def _prune(self, keep: int, before: float) -> list[int]:
         gone = self._disk.prune(keep, before)
         self._forgotten(gone)
         return gone

@@ -17,7 +17,6 @@ from jobd import events
 from jobd.actions import Kill, Start
 from jobd.job import State
 from jobd.pool import Report
-from jobd.store import Pruned
 from tests.unit.simulation import Steps
 
 from .dues import Dues
@@ -173,12 +172,12 @@ class Oracle:
         known.acknowledged = known.is_retry = True
         self.owe(link, job_id)
 
-    def forgotten(self, gone: list[Pruned]) -> None:
+    def forgotten(self, gone: list[int]) -> None:
         """The disk has these jobs no more."""
         for one in gone:
-            self.pruned.add(one.id)
-            if self.runs(one.id):
-                raise self.wrong(f"job {one.id} was forgotten while it runs", one.id)
+            self.pruned.add(one)
+            if self.runs(one):
+                raise self.wrong(f"job {one} was forgotten while it runs", one)
         if gone:
             self.story.visit("pruned")
 

@@ -11,7 +11,6 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from jobd import outputs
 from jobd.outputs import Outputs, Part
-from jobd.store import Pruned
 from jobd.worker.output import Stream, output_path
 
 
@@ -120,6 +119,6 @@ class OutputsTests(SynchronousTestCase):
         """The output of jobs that are no longer kept goes, all attempts of it, and nothing else."""
         paths = [self.write(b"x", 1, attempt, stream) for attempt in (1, 2) for stream in ("out", "err")]
         other = self.write(b"x", 2)
-        self.outputs.remove([Pruned(1, 2), Pruned(3, 1)])
+        self.outputs.remove([1, 3])
         self.assertEqual([False] * 4, [path.exists() for path in paths])
         self.assertTrue(other.exists())

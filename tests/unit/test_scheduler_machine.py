@@ -21,7 +21,6 @@ from jobd import actions, events
 from jobd.actions import Kill, Start
 from jobd.job import TRANSITIONS, Lane, State
 from jobd.scheduler import Scheduler
-from jobd.store import Pruned
 
 from .simulated import SimulatedDaemon
 from .simulation import Steps, of, picture, repeatable, seeded
@@ -157,12 +156,12 @@ class Machine(RuleBasedStateMachine):
     def prune(self, keep: int) -> None:
         self.daemon.store.prune(keep, 0.0, self.forget)
 
-    def forget(self, gone: list[Pruned] | Exception) -> None:
+    def forget(self, gone: list[int] | Exception) -> None:
         assert not isinstance(gone, Exception)
         self.daemon.pruned = self.daemon.pruned or bool(gone)
         for one in gone:
-            del self.daemon.known[one.id]
-        self.daemon.handle(events.Pruned([one.id for one in gone]))
+            del self.daemon.known[one]
+        self.daemon.handle(events.Pruned(gone))
 
     # The pool, and time.
 

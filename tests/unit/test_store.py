@@ -19,7 +19,7 @@ from jobd.errors import Full, StoreError
 from jobd.job import Job, State, plan_of
 from jobd.selector import Filter
 from jobd.snapshot import Snapshot
-from jobd.store import KeptEvent, Pruned, Reader, Record, Store, batches, schema
+from jobd.store import KeptEvent, Reader, Record, Store, batches, schema
 from jobd.store.memory import MemoryStore
 from jobd.store.sqlite import SqliteStore
 from jobd.store.sqlreader import MOST_PARAMETERS
@@ -105,8 +105,8 @@ class StoreClaims(Claims):
     def ids(self, chosen: Filter | None = None, limit: int = 100) -> list[int]:
         return self.ask(lambda reader: reader.ids(chosen or Filter(), limit))
 
-    def prune(self, keep: int, before: float = 0.0) -> list[Pruned]:
-        told: list[list[Pruned] | Exception] = []
+    def prune(self, keep: int, before: float = 0.0) -> list[int]:
+        told: list[list[int] | Exception] = []
         self.store.prune(keep, before, told.append)
         if not told:
             self.answer()
@@ -397,7 +397,7 @@ class StoreClaims(Claims):
     def test_prune_by_number(self) -> None:
         """Only the newest ended jobs are kept; what has not ended stays."""
         self.fill()
-        self.assertEqual([Pruned(1, 1), Pruned(2, 1), Pruned(3, 1)], self.prune(2))
+        self.assertEqual([1, 2, 3], self.prune(2))
         self.assertEqual([4, 5, 6, 7, 8, 9, 10], self.ids())
         self.assertEqual(3, self.ask(lambda reader: reader.floor()))
         self.assertEqual([4, 5], [event.cursor for event in self.ask(lambda reader: reader.events(0, 100))])
@@ -414,7 +414,7 @@ class StoreClaims(Claims):
                 for place, (change, when) in enumerate(zip(changes, (900.0, 100.0, 300.0, 400.0), strict=True), 1)
             )
         )
-        self.assertEqual([1, 2], [one.id for one in self.prune(100, 200.0)])
+        self.assertEqual([1, 2], self.prune(100, 200.0))
         self.assertEqual([3, 4], self.ids())
         self.assertEqual(2, self.ask(lambda reader: reader.floor()))
         self.assertEqual([(3, 4), (4, 4)], self.plain(self.reopen())["ended"])
@@ -427,11 +427,11 @@ class StoreClaims(Claims):
         self.assertEqual([], self.prune(100, 50.0))
         self.keep(end(changes[2], 3, ended=90.0))
         self.assertEqual([], self.prune(100, 90.0))
-        self.assertEqual([1, 2, 3], [one.id for one in self.prune(100, 95.0)])
+        self.assertEqual([1, 2, 3], self.prune(100, 95.0))
         self.assertEqual([], self.prune(100, 300.0))
         self.keep(end(changes[3], 4, ended=400.0))
         self.assertEqual([], self.prune(100, 400.0))
-        self.assertEqual([4], [one.id for one in self.prune(100, 401.0)])
+        self.assertEqual([4], self.prune(100, 401.0))
 
     def test_prune_forgets_keys_and_group_events(self) -> None:
         """With a job its key goes, and with the events the groups' among them."""
@@ -629,7 +629,7 @@ class SyncedSqliteStoreTests(SqliteClaims, SynchronousTestCase):
         with self.database() as database:
             database.execute("UPDATE ends SET ended = 'x'")
         self.assertEqual([], self.prune(1, 1e12))
-        self.assertEqual([Pruned(1, 1)], self.prune(0))
+        self.assertEqual([1], self.prune(0))
 
     def limit(self, most: Callable[[int], int]) -> None:
         """Let the writer's file grow to so many pages."""
