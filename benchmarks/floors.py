@@ -15,10 +15,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from time import perf_counter
 from typing import TypeAlias
 
-from benchmarks.contender import Contender, Measure, samples, timed, times
+from benchmarks.aside import aside
+from benchmarks.contender import Contender, Measure, Unavailable, rate_and_times, samples, timed, times
 from benchmarks.figures import Floor
+from jobd.settings import usable_cores
 
 PAGES = bytes(3 * 4096)
 """What SQLite's write-ahead log grows by for a small commit: three pages or so."""
@@ -140,6 +143,42 @@ TWO_SYNCS = Contender(
     "the disk alone, twice a small commit appended and synced: what a job costs at least that is on disk before it is "
     "acknowledged and again before its end is told",
     _two_syncs,
+)
+
+
+@contextmanager
+def spawning() -> Iterator[Measure]:
+    """Programs that do nothing, as many at a time as there are cores; run aside, as it waits for any child."""
+    true = shutil.which("true")
+    if sys.platform == "win32" or true is None:
+        raise Unavailable("there is no posix_spawn, or no command true")
+    program: str = true
+
+    def begin(number: int) -> None:
+        os.posix_spawn(program, [program, str(number)], {}, setsid=True)
+
+    def many(jobs: int) -> float:
+        began = perf_counter()
+        at_once = min(usable_cores(), jobs)
+        for number in range(jobs + at_once):
+            if number >= at_once:
+                os.wait()
+            if number < jobs:
+                begin(number)
+        return perf_counter() - began
+
+    def one(number: int) -> None:
+        begin(number)
+        os.wait()
+
+    yield rate_and_times(many, one)
+
+
+SPAWNS = Contender(
+    "posix_spawn alone",
+    "the system alone: as many at a time as there are cores, each in a session of its own, its end waited for; nothing "
+    "is kept, told or written, no process has begun but these",
+    aside("benchmarks.floors:spawning"),
 )
 
 _FLOORS: tuple[tuple[str, str, Callable[[], AbstractContextManager[Step | None]]], ...] = (

@@ -9,7 +9,7 @@ import attrs
 
 from benchmarks import compiled, idle, mix, ours, output, proc, scale, stages
 from benchmarks.contender import RATE_AND_TIMES, TIMES, Work
-from benchmarks.floors import TWO_SYNCS
+from benchmarks.floors import SPAWNS, TWO_SYNCS
 from benchmarks.peers.beanstalkd import ACCEPTING, BEANSTALKD
 from benchmarks.peers.celery import CELERY
 from benchmarks.peers.dask import DASK
@@ -54,7 +54,7 @@ WORKS = (
         3_000,
         100,
         ours.COMMANDS,
-        (XARGS, PARALLEL, SPOOLER),
+        (XARGS, PARALLEL, SPOOLER, SPAWNS),
         _not_on_windows,
     ),
     Work("accepted", "calls submitted, none run", RATE_AND_TIMES, 100_000, 2_000, ours.ACCEPTED, (ACCEPTING,)),
