@@ -195,6 +195,15 @@ class Defaults(Starting):
         assert process.stdout is not None
         process.stdout.close()
 
+    def alone(self) -> None:
+        """Of all tests, whatever process they are in, one at a time may have the usual port until it is over."""
+        lock = (Path(tempfile.gettempdir()) / "jobd-test-port.lock").open("a")
+        self.addCleanup(lock.close)
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+
     def options(self) -> list[str]:
         """None; but where somebody has taken the usual port, another one."""
         with socket.socket() as probe:
@@ -213,6 +222,7 @@ class Defaults(Starting):
             for path in (self.folder, runtime):
                 os.chown(path, user, user)
         prefix = [] if user is None else _as_user(user)
+        self.alone()
         _, lines = self.begin(*prefix, *FRONTS[front], *self.options(), XDG_RUNTIME_DIR=str(runtime))
         text = "".join(lines)
         urls = [line.rpartition("listening on ")[2].strip() for line in lines if "listening on " in line]
