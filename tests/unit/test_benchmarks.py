@@ -218,7 +218,7 @@ class RunnerTests(TestCase):
         """Peers are chosen by a part of their names; what is no other program stays."""
         works = {work.name: [peer.name for peer in work.peers] for work in beside(WORKS, ["CELERY", "xargs"])}
         self.assertEqual(
-            (["Celery", "two fsyncs"], [], ["xargs -n1 -P"]),
+            (["Celery", "two fsyncs"], [], ["xargs -n1 -P", "posix_spawn alone"]),
             tuple(works[n] for n in ("calls-durable", "accepted", "commands")),
         )
         self.assertEqual(["poll", "select", "asyncio"], works["reactors"])
