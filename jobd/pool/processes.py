@@ -134,15 +134,18 @@ class ProcessPool:
         self._give_waiting(lane)
 
     def _begin(self, lane: Lane) -> SpawnedWorker:
-        unsent = Shared(lane is CPU)
         name, arguments, marks = self._inheritance.bequeath(lane)
-        worker = SpawnedWorker(lane, name, self._clock, self, unsent)
-        program = [sys.executable, "-m", PROGRAMS[lane], *unsent.option, *self._options, *arguments]
         try:
+            unsent = Shared(lane is CPU)
+            worker = SpawnedWorker(lane, name, self._clock, self, unsent)
+            program = [sys.executable, "-m", PROGRAMS[lane], *unsent.option, *self._options, *arguments]
             environment = {**self._environment, **marks}
-            self._reactor.spawnProcess(worker, sys.executable, program, environment, childFDs=unsent.descriptors)
+            try:
+                self._reactor.spawnProcess(worker, sys.executable, program, environment, childFDs=unsent.descriptors)
+            except OSError:
+                unsent.close()
+                raise
         except OSError:
-            unsent.close()
             self._inheritance.forget([name])
             raise
         return worker
@@ -265,6 +268,10 @@ class ProcessPool:
         return heard
 
     def kept(self, heard: tuple[list[tuple[Worker, int]], list[str]]) -> None:
+        if self._leaving:
+            # What was heard since is not listened to any more, so nothing more is told to be kept: a report that the
+            # next daemon hears again is dropped by it, one that nobody remembers is lost.
+            return
         reports, spent = heard
         for worker, count in reports:
             worker.kept(count)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.abstract import FileDescriptor
@@ -266,7 +267,11 @@ class SpawnedWorker(Worker, ProcessProtocol):
 
     @property
     def running(self) -> Attempt | None:
-        ended = {_attempt_of(line) for line in self._unsent.lines()}
+        ended = set()
+        for line in self._unsent.lines():
+            # It may be at work there just now: half of a line says nothing.
+            with suppress(ValueError):
+                ended.add(_attempt_of(line))
         return next((attempt for attempt in self.inflight if attempt not in ended), None)
 
     def hear_the_rest(self) -> None:
@@ -291,7 +296,12 @@ class SpawnedWorker(Worker, ProcessProtocol):
         return outcome
 
     def rest(self) -> None:
-        """Let what it says gather in its pipe, where that is possible: it is there whatever becomes of the worker."""
+        """
+        Let what it says gather in its pipe, where that is possible. Whatever becomes of the worker it is there, and
+        read when that has ended.
+        """
+        if self._exited:
+            return
         pipe = getattr(self.transport, "pipes", {}).get(1)
         if isinstance(pipe, FileDescriptor) and not self._resting:
             pipe.stopReading()
@@ -320,6 +330,8 @@ class SpawnedWorker(Worker, ProcessProtocol):
         self._exited = True
         self.status, self.signal, self.exit_code = _how(reason)
         self._drain = self._clock.callLater(DRAIN, self._drained)
+        # Nobody reads on for it else, and then the pipe is closed.
+        self.listen()
 
     def processEnded(self, reason: Failure) -> None:
         if self._drain is not None:

@@ -11,6 +11,7 @@ The first eight bytes say where the last whole line ends.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
@@ -61,6 +62,10 @@ class Unsent:
         self._head[0] = self._end = _HEAD.size
 
 
+_NOT_HERE = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL})
+"""There is no such memory on this system, or it is forbidden; every other error may pass."""
+
+
 class Shared:
     """
     The daemon's side: the memory for one worker.
@@ -72,8 +77,13 @@ class Shared:
     def __init__(self, wanted: bool) -> None:
         """Raises L{OSError}."""
         self.descriptor = -1
-        if wanted and sys.platform == "linux":
-            self.descriptor = os.memfd_create("jobd-unsent")
+        if wanted and sys.platform == "linux" and hasattr(os, "memfd_create"):
+            try:
+                self.descriptor = os.memfd_create("jobd-unsent")
+            except OSError as problem:
+                if problem.errno in _NOT_HERE:
+                    return
+                raise
             try:
                 # All of it now: where there is no memory, later the worker would die of it.
                 os.posix_fallocate(self.descriptor, 0, ROOM)

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
@@ -14,12 +15,13 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from jobd.actions import Kill, Start
 from jobd.events import Capacity, Finished, Long, Returned, Stuck
 from jobd.job import Lane
 from jobd.pool import Report
+from jobd.pool.journals import Journals
 from jobd.pool.processes import OVERDUE, PAUSE, STOP, STUCK, ProcessPool
 from jobd.pool.shortage import SOON
 from jobd.pool.worker import DRAIN, LONGEST, SpawnedWorker
@@ -72,6 +74,7 @@ class Pipe(FileDescriptor):
     def __init__(self) -> None:
         super().__init__(object())  # type: ignore[arg-type]
         self.told: list[str] = []
+        self.reading: Callable[[], object] = lambda: None
 
     def stopReading(self) -> None:
         self.told.append("stop")
@@ -81,6 +84,7 @@ class Pipe(FileDescriptor):
 
     def doRead(self) -> None:
         self.told.append("read")
+        self.reading()
 
 
 class Programs:
@@ -356,6 +360,53 @@ class Misbehaviour(SynchronousTestCase):
         pipe = runner.pipes.pop(1)
         self.pool.listen()
         self.assertEqual(["stop"], pipe.told)
+
+    def test_the_runner_ends_while_the_daemon_rests(self) -> None:
+        """What a runner has said before its end is read, however long the daemon rests: it is no more to be lost."""
+        runner = self.newest(Lane.COMMAND)
+        pipe = Pipe()
+        pipe.reading = lambda: runner.say('D 7 1 succeeded 0.1 {"exit_code": 0}\n')
+        runner.pipes = {1: pipe}
+        runner.say("H 1\n")
+        for job_id in (7, 8):
+            self.start(job_id, Lane.COMMAND)
+        self.pool.rest()
+        runner.exit(0, 9, pipes=False)
+        self.assertEqual([(7, "succeeded")], self.ends())
+        self.pool.rest()
+        self.assertEqual(["stop", "start", "read"], pipe.told)
+        self.clock.advance(DRAIN)
+        self.assertEqual([(7, "succeeded"), (8, "lost")], self.ends())
+
+    def test_no_journal_can_be_made(self) -> None:
+        """A worker that cannot have a journal is tried again, and leaves no memory behind."""
+        if sys.platform != "linux":
+            raise SkipTest("needs /proc")
+
+        def refuse(journals: Journals, lane: Lane) -> str:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        self.patch(Journals, "new", refuse)
+        pool = ProcessPool(self.programs, self.clock, 1, self.mktemp(), {}, self.mktemp())  # type: ignore[arg-type]
+        before, begun = len(os.listdir("/proc/self/fd")), len(self.programs.all)
+        pool.open(lambda *reports: None, lambda *said: None, [])
+        for _ in range(5):
+            self.clock.advance(60.0)
+        self.assertEqual((before, begun), (len(os.listdir("/proc/self/fd")), len(self.programs.all)))
+
+    def test_leaving(self) -> None:
+        """Once what runs is left to the next daemon nothing more is told to be kept: what ends now is for that one."""
+        pool = ProcessPool(self.programs, self.clock, 1, self.mktemp(), {}, self.mktemp())  # type: ignore[arg-type]
+        pool.open(lambda *reports: self.reports.extend(reports), lambda *said: None, [])
+        runner = self.newest(Lane.COMMAND)
+        pool.start(Start(7, 1, Lane.COMMAND, b"{}"))
+        pool.flush()
+        pool.close(keep=True)
+        runner.read = b""
+        runner.say('H 1\nD 7 1 succeeded 0.1 {"exit_code": 0}\n')
+        pool.kept(pool.heard())
+        pool.flush()
+        self.assertEqual((b"", []), (runner.read, self.ends()))
 
     def test_what_is_kept_is_no_reason_to_wake_the_runner(self) -> None:
         """It is told what is kept together with the next command, or when no more wait in it."""

@@ -460,9 +460,27 @@ class ShortTests(TestCase):
         self.refused(parse_call, b"m:f 5", BadJson, hint)
         self.refused(parse_call, b"m:f x", BadJson, hint)
         self.refused(parse_call, b"m [5]", BadValue, "call: write module:name or module:Class.method, not 'm'")
+        self.refused(parse_call, b"m:f [1e999]", BadValue, "args[0]: number out of range; args: a list")
+        deep = "args and kwargs: lists and objects in them are more than 100 levels deep"
+        self.refused(parse_call, b"m:f " + b"[" * 101 + b"]" * 101, BadValue, deep)
         for rest in (b"[1", b"[1]]", b'[1], "priority": 5', b"[1]}", b"{1}"):
             with self.assertRaises(BadJson):
                 parse_call(b"m:f " + rest)
+
+
+class RememberedTests(TestCase):
+    """Names that have been looked at are not looked at again."""
+
+    def test_many(self) -> None:
+        """However many there are, as many are remembered as may be, and each is judged as before."""
+        self.patch(spec, "_NAMES", 2)
+        for number in (1, 2, 3, 1):
+            (one,) = parse_call(b"m%d:f [1]" % number)
+            self.assertEqual((f"m{number}:f", [1]), (one.spec.call, one.spec.args))
+            self.assertEqual(b'{"call": "m%d:f", "args": [1]}' % number, one.json)
+            with self.assertRaises(BadValue):
+                parse_call(b"m%d [1]" % number)
+        self.assertLessEqual(max(len(spec._called), len(spec._well_named)), 2)
 
 
 class DigestTests(TestCase):

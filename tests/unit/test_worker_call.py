@@ -13,6 +13,7 @@ from typing import Any
 
 import jobd
 from jobd.worker.output import claim_output, discard_scratch
+from tests.reliability.measures import wait_until
 from tests.unit.worker_link import WorkerTestCase, alive, pickled, unpickled
 
 
@@ -394,7 +395,7 @@ class Waiting(WorkerTestCase):
         self.worker.send("C 1 1 5")
         self.assertEqual("R 2 1", self.worker.line())
         self.assertEqual(-signal.SIGTERM, self.worker.wait())
-        self.assertFalse(alive(child))
+        wait_until(lambda: not alive(child), "what the call had started is gone")
 
     def test_cancel_stubborn(self) -> None:
         """A call that ignores TERM is killed after the grace."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
+from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -103,6 +105,22 @@ class Calls(WorkerTestCase):
     """A call worker that lets reports wait for as long as it can."""
 
     skip = SKIP
+
+    def test_no_such_memory(self) -> None:
+        """Where there is no such memory, or it is forbidden, reports do not wait; without room it is tried again."""
+
+        def refuse(number: int) -> Callable[..., int]:
+            def create(*name: object) -> int:
+                raise OSError(number, os.strerror(number))
+
+            return create
+
+        for number in (errno.ENOSYS, errno.EPERM):
+            self.patch(os, "memfd_create", refuse(number))
+            shared = Shared(True)
+            self.assertEqual((-1, None, []), (shared.descriptor, shared.descriptors, shared.option))
+        self.patch(os, "memfd_create", refuse(errno.EMFILE))
+        self.assertRaises(OSError, Shared, True)
 
     def start_worker(self, *options: str) -> Worker:
         self.shared = Shared(True)
