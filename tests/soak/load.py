@@ -137,13 +137,20 @@ def vanishing(daemon: Daemon, cycle: int) -> int:
 
 
 def slow_reader(daemon: Daemon, cycle: int) -> int:
-    """One that watches and reads nothing: it is cut off, and nobody waits for it."""
+    """One that waits for jobs and reads nothing: it is cut off, and nobody waits for it."""
+    job = {"call": "operator:mul", "args": ["x", 500_000]}
     with Talk.unix(daemon) as slow, Talk.unix(daemon) as talk:
-        slow.ok("watch {}")
-        job = {"call": "operator:mul", "args": ["x", 500_000]}
-        # The first event fills the system's buffers, whatever their size; the others are more than may wait.
-        for count in (3, 20):
-            first, last = map(int, talk.ok("submit " + json.dumps([job] * count)).split("-"))
+        # The first events fill the system's buffers, whatever their size; the others are more than may wait.
+        waves = {"slow-first": 3, "slow-others": 20}
+        ids = {}
+        for queue, count in waves.items():
+            talk.ok(f"pause {queue}")
+            ids[queue] = talk.ok("submit " + json.dumps([{**job, "queue": queue}] * count))
+            # It is told as they end, and not afterwards, when it could take its time.
+            expect(str(count), slow.ok(f"wait {ids[queue]}"))
+        for queue in waves:
+            talk.ok(f"resume {queue}")
+            first, last = map(int, ids[queue].split("-"))
             for number in range(first, last + 1):
                 expect("succeeded", talk.end_of(number).state)
         # What the daemon says last may be lost, but not its end.
