@@ -12,6 +12,7 @@ from __future__ import annotations
 import msgspec
 
 from jobd.errors import JobdError
+from jobd.far import Block
 from jobd.job import Job, JobSpec, Lane, State
 
 # To be kept.
@@ -98,6 +99,12 @@ class Start(msgspec.Struct, eq=False, gc=False):
     began: float = 0.0
 
 
+class Fetch(msgspec.Struct, eq=False, gc=False):
+    """Ask the store for jobs that come near their turn, for L{jobd.events.Fetched}."""
+
+    block: Block
+
+
 class Kill(msgspec.Struct, eq=False, gc=False):
     """End an attempt that has been started: ask, and after C{grace} seconds force."""
 
@@ -165,6 +172,7 @@ Action = (
     | Reply
     | Refuse
     | Start
+    | Fetch
     | Kill
     | Announce
     | Recall

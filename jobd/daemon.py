@@ -170,6 +170,7 @@ class Daemon:
             actions.Recall: self._recall,
             actions.RecallGroup: self._recall_group,
             actions.Close: self._close,
+            actions.Fetch: self._fetch,
             actions.Halt: lambda action: self._halted(action.keep),
             actions.Note: lambda action: self.log.info("{text}", text=action.text),
         }
@@ -308,11 +309,14 @@ class Daemon:
                 self._let_pass()
                 self.clock.callLater(RETRY_FULL, self._try_again)
             else:
-                known = isinstance(problem, StoreError)
-                self._broken(problem if known else StoreError(f"the job store failed: {problem!r}"))
+                self._store_failed(problem)
 
         self.pool.rest()
         self.store.commit(kept, done)
+
+    def _store_failed(self, problem: Exception) -> None:
+        known = isinstance(problem, StoreError)
+        self._broken(problem if known else StoreError(f"the job store failed: {problem!r}"))
 
     def _go_on(self) -> None:
         if self._rest and self.scheduler.places.crowded and len(self._gathered) < ENOUGH:
@@ -490,6 +494,20 @@ class Daemon:
         listener = self.listeners.get(action.conn)
         if listener is not None:
             listener.finish()
+
+    # Jobs that come near their turn.
+
+    def _fetch(self, action: actions.Fetch) -> None:
+        ids = action.block.ids()
+
+        def done(found: dict[int, tuple[float, bytes]] | Exception) -> None:
+            if isinstance(found, Exception):
+                # Else they would wait for ever, and those behind them, and nobody would know why.
+                self._store_failed(found)
+            else:
+                self.handle(events.Fetched(action.block, found))
+
+        self.store.read(lambda reader: reader.specs(ids), done)
 
     # Keeping house.
 

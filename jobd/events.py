@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from jobd.far import Block
 from jobd.job import State
 from jobd.spec import Submission
 
@@ -161,6 +162,17 @@ class Pruned(msgspec.Struct, eq=False, gc=False):
     ids: list[int]
 
 
+class Fetched(msgspec.Struct, eq=False, gc=False):
+    """
+    The store has found the jobs of a block.
+
+    @ivar found: by id, when each was submitted, and its spec.
+    """
+
+    block: Block
+    found: dict[int, tuple[float, bytes]]
+
+
 class Tick(msgspec.Struct, eq=False, gc=False):
     """Time has passed: a deadline may have come."""
 
@@ -181,5 +193,6 @@ Event = (
     | Stopping
     | Capacity
     | Pruned
+    | Fetched
     | Tick
 )

@@ -118,7 +118,7 @@ class Following:
         looked = sent = 0
         for follower in list(self._jobs.values()):
             # Looked up first: what an attempt wrote before it ended is found after this look.
-            job = self._daemon.scheduler.jobs.get(follower.job_id)
+            job = self._daemon.scheduler.job(follower.job_id)
             if not self._current(follower) or (job is not None and job.attempt < follower.attempt):
                 continue
             looked += 1

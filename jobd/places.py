@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from jobd.far import Block
 from jobd.job import CPU, IO, Job, Plan
-from jobd.ready import Line, Queue
+from jobd.ready import Line, Queue, Row
 
 UNIT = 1024
 """One processor, in the parts that short calls may share it in."""
+
+LEAST = 4096
+"""Jobs of a row that are here, if it has so many: while they begin there is time to ask the store for more."""
+
+BLOCK = 1024
+"""Jobs that come near at a time: some 3 milliseconds of the reactor's thread."""
 
 LARGEST = 1 << 20
 """Above any priority."""
@@ -24,9 +31,11 @@ class Places:
     @ivar running: how many jobs run, those that need no processor included.
     @ivar depth: how many short calls may share a processor.
     @ivar ahead: how many short commands may be begun for one.
+    @ivar away: how many of the queued jobs are far from their turn.
+    @ivar rows: those that have such jobs.
     """
 
-    def __init__(self, cpus: int) -> None:
+    def __init__(self, cpus: int, least: int = LEAST, block: int = BLOCK) -> None:
         self.queues: dict[str, Queue] = {}
         self.paused = False
         self.capacity = cpus * UNIT
@@ -34,6 +43,9 @@ class Places:
         self.running = 0
         self.depth = 1
         self.ahead = 1
+        self.away = 0
+        self._least, self._block = least, block
+        self.rows: list[Row] = []
         self._starts = 0
         self._ready = {True: 0, False: 0}
 
@@ -59,6 +71,64 @@ class Places:
         self._ready[plan.cpus > 0] += 1
         queue = self.queues.get(plan.queue) or self.queue(plan.queue)
         queue.add(job, first)
+
+    # Jobs that are far from their turn.
+
+    def add_far(self, job: Job) -> bool:
+        """
+        The job is ready, and new. If so many have their turn before it that it is far, all but a few bytes of it may be
+        forgotten until it comes near; else it was not added.
+        """
+        plan = job.plan
+        queue = self.queue(plan.queue)
+        row = queue.line(plan.cpus > 0).row(plan.priority)
+        if not row.far:
+            if len(row.near) < self._least:
+                return False
+            self.rows.append(row)
+        row.add_far(job, self._block)
+        self._ready[plan.cpus > 0] += 1
+        queue.queued += 1
+        self.away += 1
+        return True
+
+    def wanted(self) -> list[Block]:
+        """What is to come near now. It is not asked for again."""
+        blocks = [block for row in self.rows if (block := row.wanted(self._least)) is not None]
+        for block in blocks:
+            block.asked = True
+        self.rows = [row for row in self.rows if row.far]
+        return blocks
+
+    def come_near(self, block: Block, jobs: list[Job]) -> None:
+        """
+        @param jobs: those of the block.
+        """
+        self.away -= len(jobs)
+        for row in self.rows:
+            if row.blocks[0] is block:
+                row.come_near(jobs)
+        self.rows = [row for row in self.rows if row.far]
+
+    def find(self, job_id: int) -> Job | None:
+        """What is known here of a job that is far: it has no spec."""
+        block = self._block_of(job_id)
+        return None if block is None else block.get(job_id)
+
+    def take(self, job_id: int) -> Job | None:
+        """The same; and it will not come near any more."""
+        block = self._block_of(job_id)
+        if block is None:
+            return None
+        job = block.get(job_id)
+        block.remove(job_id)
+        self.away -= 1
+        return job
+
+    def _block_of(self, job_id: int) -> Block | None:
+        return next((block for row in self.rows if (block := row.find(job_id)) is not None), None)
+
+    # Their turns.
 
     def remove(self, job: Job) -> None:
         """It is ready no more; it need not leave its line before its turn comes."""

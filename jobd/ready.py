@@ -2,10 +2,91 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import deque
 
+from jobd.far import Block
 from jobd.job import QUEUED, Job
+
+
+class Row:
+    """
+    Jobs of one priority, the oldest first. Behind those that are here stand blocks of others that are far from their
+    turn, and between these, jobs that became ready when there were blocks before them.
+
+    @ivar near: they may have their turn.
+    @ivar blocks: all that are in C{far}. Each has higher ids than those before it.
+    """
+
+    __slots__ = ("blocks", "far", "near")
+
+    def __init__(self) -> None:
+        self.near: deque[Job] = deque()
+        self.far: deque[Job | Block] = deque()
+        self.blocks: list[Block] = []
+
+    def add_far(self, job: Job, size: int) -> None:
+        """
+        @param job: one with a higher id than any that was added so.
+        @param size: how many jobs a block has at most.
+        """
+        last = self.far[-1] if self.far else None
+        if not isinstance(last, Block) or not last.has_room(size):
+            last = Block()
+            self.far.append(last)
+            self.blocks.append(last)
+        last.add(job)
+
+    def come_near(self, jobs: list[Job]) -> None:
+        """The first block's jobs may have their turn from now on, and what stands behind it up to the next."""
+        self.far.popleft()
+        del self.blocks[0]
+        self.near.extend(jobs)
+        while self.far and isinstance(job := self.far[0], Job):
+            self.near.append(job)
+            self.far.popleft()
+
+    def head(self) -> Job | None:
+        """The job whose turn it is, if it is here."""
+        near = self.near
+        while near:
+            if near[0].state is QUEUED:
+                return near[0]
+            near.popleft()
+        return None
+
+    def wanted(self, least: int) -> Block | None:
+        """The block that is to come near now, if fewer jobs than that are."""
+        while self.blocks and not len(self.blocks[0]):
+            if self.blocks[0].asked:
+                return None
+            self.come_near([])
+        if not self.blocks or len(self.near) >= least or self.blocks[0].asked:
+            return None
+        return self.blocks[0]
+
+    def find(self, job_id: int) -> Block | None:
+        """The block that has the job, if one has."""
+        place = bisect_left(self.blocks, job_id, key=lambda block: block.last)
+        return self.blocks[place] if place < len(self.blocks) and job_id in self.blocks[place] else None
+
+    def ahead_of(self, job_id: int) -> tuple[int, bool]:
+        """How many jobs have their turn before this one; and whether it is here: else that is all of them."""
+        count = 0
+        for one in self.near:
+            if one.id == job_id:
+                return count, True
+            count += one.state is QUEUED
+        for part in self.far:
+            if isinstance(part, Job):
+                if part.id == job_id:
+                    return count, True
+                count += part.state is QUEUED
+            elif job_id in part:
+                return count + part.before(job_id), True
+            else:
+                count += len(part)
+        return count, False
 
 
 class Line:
@@ -15,41 +96,45 @@ class Line:
     that is cancelled stays until its turn and is then passed over.
     """
 
-    __slots__ = ("_by_priority", "_order")
+    __slots__ = ("_order", "_rows")
 
     def __init__(self) -> None:
-        self._by_priority: dict[int, deque[Job]] = {}
+        self._rows: dict[int, Row] = {}
         self._order: list[int] = []
+
+    def row(self, priority: int) -> Row:
+        """The row of that priority: it is there as soon as it is asked for, until nobody is left in it."""
+        row = self._rows.get(-priority)
+        if row is None:
+            row = self._rows[-priority] = Row()
+            insort(self._order, -priority)
+        return row
 
     def add(self, job: Job, first: bool = False) -> None:
         """
         @param first: it has been here before and keeps its turn.
         """
-        priority = -job.plan.priority
-        jobs = self._by_priority.get(priority)
-        if jobs is None:
-            jobs = self._by_priority[priority] = deque()
-            insort(self._order, priority)
+        row = self._rows.get(-job.plan.priority) or self.row(job.plan.priority)
         if first:
-            jobs.appendleft(job)
+            row.near.appendleft(job)
+        elif row.far:
+            row.far.append(job)
         else:
-            jobs.append(job)
+            row.near.append(job)
 
     def head(self) -> Job | None:
-        """The job whose turn it is, which stays in the line."""
+        """The job whose turn it is, which stays in the line. None as well while that one is still far."""
         while self._order:
-            priority = self._order[0]
-            jobs = self._by_priority[priority]
-            while jobs:
-                if jobs[0].state is QUEUED:
-                    return jobs[0]
-                jobs.popleft()
-            del self._by_priority[priority], self._order[0]
+            row = self._rows[self._order[0]]
+            job = row.head()
+            if job is not None or row.far:
+                return job
+            del self._rows[self._order[0]], self._order[0]
         return None
 
     def take_alike(self, most: int) -> list[Job]:
         """Remove the job that L{head} gave, and with it those right behind it that have the same plan."""
-        jobs = self._by_priority[self._order[0]]
+        jobs = self._rows[self._order[0]].near
         first = jobs.popleft()
         plan, taken = first.plan, [first]
         while jobs and len(taken) < most and jobs[0].plan is plan:
@@ -62,10 +147,10 @@ class Line:
         """How many jobs have their turn before this one."""
         count = 0
         for priority in self._order:
-            for other in self._by_priority[priority]:
-                if other is job:
-                    return count
-                count += other.state is QUEUED
+            ahead, here = self._rows[priority].ahead_of(job.id)
+            count += ahead
+            if here:
+                break
         return count
 
 

@@ -1,8 +1,8 @@
 """
 The pure core: an event and the time in, an ordered list of actions out.
 
-It knows every job that has not ended, one byte of each that has, the queues,
-and which connection is owed how many events. It knows no transport, no
+It knows every job that has not ended, but little of those that are far from their turn, one byte of each that has
+ended, the queues, and which connection is owed how many events. It knows no transport, no
 process, no file and no clock. The rules:
 
 - A job's state changes only here, only as L{jobd.job.TRANSITIONS} says, and each change is
@@ -25,6 +25,7 @@ from jobd.actions import (
     Action,
     Announce,
     Close,
+    Fetch,
     Halt,
     Insert,
     KeepGroupEvent,
@@ -57,7 +58,7 @@ from jobd.job import (
     backoff_before,
     plan_of,
 )
-from jobd.places import UNIT, Places
+from jobd.places import BLOCK, LEAST, UNIT, Places
 from jobd.snapshot import Kept, Snapshot
 from jobd.spec import Submission, parse_kept, with_after
 from jobd.subscriptions import Subscriptions
@@ -66,9 +67,14 @@ WHOLE_DAEMON = "*"
 """The name under which a pause of everything is kept; no queue can have it."""
 
 
+NEAR = 65_536
+"""Jobs that are here before any is taken for far from its turn: some 20 MB."""
+
+
 class Scheduler:
     """
-    @ivar jobs: the jobs that have not ended, by id.
+    @param near: with so many jobs here, of those that come behind many others only what may be asked of them is kept.
+    @ivar jobs: the jobs that have not ended, by id, but for those far from their turn: see L{job}.
     @ivar ended: the final states of those that have.
     @ivar next_id: the id of the next job.
     @ivar cursor: of the newest event.
@@ -76,7 +82,7 @@ class Scheduler:
     @ivar unreadable: how many records were found that could not be read.
     """
 
-    def __init__(self, cpus: int = 1) -> None:
+    def __init__(self, cpus: int = 1, near: int = NEAR) -> None:
         self.jobs: dict[int, Job] = {}
         self.ended = Ended()
         self.keys: dict[str, tuple[int, int]] = {}
@@ -86,7 +92,7 @@ class Scheduler:
         self.stuck: set[int] = set()
         self.totals = dict.fromkeys(WORDS[State.SUCCEEDED :], 0)
         self.unreadable = 0
-        self.places = Places(cpus)
+        self.places = Places(cpus, min(LEAST, near), min(BLOCK, near))
         self.groups = Groups()
         self.blocked: dict[int, dict[int, str]] = {}
         self._dependents: dict[int, list[int]] = {}
@@ -94,6 +100,7 @@ class Scheduler:
         self._subscriptions = Subscriptions()
         self._deadlines = Deadlines(self.jobs)
         self._halted = False
+        self._near = near
         self._handlers: dict[type, Callable[[Any, Now, list[Action]], None]] = {
             events.Submit: self._submit,
             events.Finished: self._finished,
@@ -110,6 +117,7 @@ class Scheduler:
             events.Stopping: self._stopping,
             events.Capacity: self._set_capacity,
             events.Pruned: self._pruned,
+            events.Fetched: self._fetched,
             events.Tick: self._tick,
         }
 
@@ -127,11 +135,13 @@ class Scheduler:
 
     def fill(self, now: Now) -> list[Action]:
         """
-        Start what there is a place for; once drained, halt. To be asked after the events of a turn: what has
-        happened may have made room, or jobs ready.
+        Start what there is a place for, and ask for what comes near; once drained, halt. To be asked after the events
+        of a turn: what has happened may have made room, or jobs ready.
         """
         out: list[Action] = []
         if not self.draining:
+            if self.places.rows:
+                out += map(Fetch, self.places.wanted())
             most, wall = self.places.capacity // UNIT, now.wall
             for job in self.places.fill():
                 plan = job.plan
@@ -142,6 +152,8 @@ class Scheduler:
                     self._deadlines.set(job, now.steady + plan.timeout)
                 cpus = plan.cpus
                 out += (Update(job), Start(job.id, attempt, plan.lane, job.spec, cpus if cpus < most else most, wall))
+            if self.places.rows:
+                out += map(Fetch, self.places.wanted())
         elif not self.places.running and not self._halted:
             self._halted = True
             out.append(Halt())
@@ -151,9 +163,22 @@ class Scheduler:
         """When, on the steady clock, a L{events.Tick} is due; None: never."""
         return self._deadlines.next()
 
+    def job(self, job_id: int) -> Job | None:
+        """A job that has not ended. Of one that is far from its turn here are its plan and whom to tell."""
+        job = self.jobs.get(job_id)
+        return self.places.find(job_id) if job is None and self.places.rows else job
+
     def state_of(self, job_id: int) -> State | None:
         job = self.jobs.get(job_id)
-        return self.ended.get(job_id) if job is None else job.state
+        if job is None:
+            return self.ended.get(job_id) or (None if self.job(job_id) is None else QUEUED)
+        return job.state
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for others or for their time."""
+        queued = sum(queue.queued for queue in self.places.queues.values())
+        return len(self.jobs) + self.places.away - queued - self.places.running
 
     def restore(self, snapshot: Snapshot, now: Now) -> list[Action]:
         """
@@ -182,8 +207,7 @@ class Scheduler:
         out += [Note(text) for text in snapshot.notes]
         out += [Note(f"how job {job_id} has ended cannot be read any more: it is lost") for job_id in snapshot.mended]
         for job in aside:
-            out.append(Note(f"the record of job {job.id} cannot be read: it is lost"))
-            self._end(job, State.LOST, b'{"error": "its record in the store could not be read"}', now, out)
+            self._lose_record(job, now, out)
         self.unreadable = len(aside) + len(snapshot.mended)
         return out
 
@@ -206,9 +230,12 @@ class Scheduler:
             # A clock that was set back meanwhile makes nothing wait longer than it was to at first.
             pause = backoff_before(job.plan, job.attempt + 1) if job.attempt else spec.delay
             job.due = min(kept.due, now.wall + pause)
-        self.jobs[job.id] = job
         if spec.group is not None:
             self.groups.join(job.id, spec.group)
+        if job.state is QUEUED and not job.attempt:
+            self._queue(job)
+            return None
+        self.jobs[job.id] = job
         if job.state is QUEUED:
             self.places.add(job)
         elif job.state is RUNNING:
@@ -219,7 +246,7 @@ class Scheduler:
                 self._deadlines.set(job, now.steady + min(max(0.0, left), job.plan.timeout))
         else:
             # What is not there has ended as it was to: else this job would have been skipped.
-            remaining = {other: policy for other, policy in after.items() if other in self.jobs}
+            remaining = {other: policy for other, policy in after.items() if self.job(other) is not None}
             if remaining:
                 self._block(job, remaining, now)
             else:
@@ -286,13 +313,21 @@ class Scheduler:
         notify = conn if spec.notify else 0
         if notify:
             self._subscriptions.expect(notify)
-        job = self.jobs[job_id] = Job(job_id, QUEUED, submission.plan, submission.json, now.wall, notify)
+        job = Job(job_id, QUEUED, submission.plan, submission.json, now.wall, notify)
         out.append(Insert(job, spec, submission.fingerprint, retry_of))
         if submission.plain:
-            self.places.add(job)
+            self._queue(job)
         else:
             self._relate(job, submission, earlier, now, out)
         return job_id
+
+    def _queue(self, job: Job) -> None:
+        """A job that was never begun is ready. It may be far from its turn."""
+        places, jobs = self.places, self.jobs
+        if (places.rows or len(jobs) >= self._near) and places.add_far(job):
+            return
+        jobs[job.id] = job
+        places.add(job)
 
     def _relate(self, job: Job, submission: Submission, earlier: Sequence[int], now: Now, out: list[Action]) -> None:
         """A job that has to do with others, or with the time."""
@@ -307,18 +342,20 @@ class Scheduler:
             after = resolve_after(spec.after, earlier)
             if any(int(name) < 0 for name in spec.after):
                 job.spec = with_after(job.spec, after)
+            self.jobs[job.id] = job
             self._await(job, after, now, out)
         elif spec.delay:
+            self.jobs[job.id] = job
             self._sleep(job, now)
         else:
-            self.places.add(job)
+            self._queue(job)
 
     def _await(self, job: Job, after: dict[int, str], now: Now, out: list[Action]) -> None:
         """Block the job until all that it comes after has ended as it wishes; skip it if that can no longer be."""
         remaining = {}
         for other, policy in after.items():
             state = self.ended.get(other)
-            if state is None and other in self.jobs:
+            if state is None and self.job(other) is not None:
                 remaining[other] = policy
             elif state is not None and state not in SATISFIED_BY[policy]:
                 self._end(job, State.SKIPPED, b'{"because": %d}' % other, now, out)
@@ -356,6 +393,23 @@ class Scheduler:
     def _remember_key(self, job_id: int, key: str, fingerprint: int) -> None:
         self.keys[key] = (job_id, fingerprint)
         self._key_of[job_id] = key
+
+    def _fetched(self, event: events.Fetched, now: Now, out: list[Action]) -> None:
+        """Jobs are not far from their turn any more."""
+        jobs = list(event.block.jobs(event.found))
+        self.jobs.update((job.id, job) for job in jobs)
+        self.places.come_near(event.block, jobs)
+        for job in jobs:
+            try:
+                parse_kept(job.spec)
+            except (ValueError, RecursionError):
+                self.places.remove(job)
+                self.unreadable += 1
+                self._lose_record(job, now, out)
+
+    def _lose_record(self, job: Job, now: Now, out: list[Action]) -> None:
+        out.append(Note(f"the record of job {job.id} cannot be read: it is lost"))
+        self._end(job, State.LOST, b'{"error": "its record in the store could not be read"}', now, out)
 
     # Reports from the pool.
 
@@ -488,7 +542,7 @@ class Scheduler:
         """One event for each job: when it ends, or again at once where it has."""
         over = []
         for job_id in ids:
-            job = self.jobs.get(job_id)
+            job = self.job(job_id)
             if job is None:
                 over.append(job_id)
             else:
@@ -528,11 +582,18 @@ class Scheduler:
         out.append(reply)
         count = 0
         for job_id in event.ids:
-            job = self.jobs.get(job_id)
+            job = self.jobs.get(job_id) or self._take_far(job_id)
             if job is not None:
                 count += 1
                 self._cancel_one(job, now, out)
         reply.text = b"%d" % count
+
+    def _take_far(self, job_id: int) -> Job | None:
+        """Have one here that is far from its turn, which it is not to have any more."""
+        job = self.places.take(job_id) if self.places.rows else None
+        if job is not None:
+            self.jobs[job_id] = job
+        return job
 
     def _cancel_one(self, job: Job, now: Now, out: list[Action]) -> None:
         if job.state is State.RUNNING:

@@ -151,6 +151,8 @@ def parse_kept(json: bytes) -> JobSpec:
     spec = _one.decode(json)
     if (spec.call is UNSET) + (spec.argv is UNSET) + (spec.shell is UNSET) + (spec.pickle is UNSET) != 3:
         raise ValueError("it is of no kind")
+    if json.find(_NEWLINE) >= 0:
+        raise ValueError("it is more than a line")
     return spec
 
 

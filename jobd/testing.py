@@ -36,7 +36,7 @@ from jobd.job import State
 from jobd.outputs import Outputs
 from jobd.pool import Pool, Report, Tell
 from jobd.pool.worker import Attempt
-from jobd.scheduler import Scheduler
+from jobd.scheduler import NEAR, Scheduler
 from jobd.server import SessionFactory
 from jobd.session import ServerInfo, Session
 from jobd.store import Store
@@ -400,8 +400,10 @@ class MemoryDaemon:
         output: str = "",
         clock: Clock | None = None,
         rest: float = 0.0,
+        near: int = NEAR,
     ) -> None:
         """
+        @param near: as L{Scheduler} has it.
         @param rest: seconds between two batches while jobs have to wait for a place.
         @param store: what another daemon has left behind, for instance.
         @param token: what a connection from L{REMOTE} has to know.
@@ -415,7 +417,7 @@ class MemoryDaemon:
         self.halted = False
         self._turns: deque[Callable[[], object]] = deque()
         turn, wall = self._turns.append, lambda: WALL + self.clock.seconds()
-        self.daemon = Daemon(Scheduler(), self.store, self.clock, turn, self._break, self._halt, wall, rest)
+        self.daemon = Daemon(Scheduler(near=near), self.store, self.clock, turn, self._break, self._halt, wall, rest)
         info = ServerInfo(jobd.__version__, "/state", self.clock.seconds(), self.clock)
         outputs = Outputs(output)
         self.factory = SessionFactory(self.daemon, outputs, Access(token, pickle), info, VERBS)

@@ -145,7 +145,7 @@ async def retry(session: Session, request: Request) -> None:
 
 async def _ended(session: Session, ids: list[int]) -> list[Record]:
     for job_id in ids:
-        if job_id in session.daemon.scheduler.jobs:
+        if session.daemon.scheduler.job(job_id) is not None:
             raise NotFinished(f"job {job_id} has not ended yet")
     await session.daemon.settled()
     return await session.daemon.read(lambda reader: reader.records(ids))
@@ -320,7 +320,7 @@ def _listed(record: Record) -> dict[str, Any]:
 
 async def why_(session: Session, request: Request) -> None:
     job_id, _ = _one(request, ", as: why 17")
-    job = session.daemon.scheduler.jobs.get(job_id)
+    job = session.daemon.scheduler.job(job_id)
     if job is not None:
         session.reply(request, why(session.daemon.scheduler, job, session.daemon.now()).encode())
         return
@@ -352,8 +352,7 @@ def stats(session: Session, request: Request) -> None:
     scheduler = daemon.scheduler
     states = dict.fromkeys(WORDS[State.WAITING : State.SUCCEEDED], 0)
     queued = sum(queue.queued for queue in scheduler.places.queues.values())
-    running = scheduler.places.running
-    states.update(queued=queued, running=running, waiting=len(scheduler.jobs) - queued - running)
+    states.update(queued=queued, running=scheduler.places.running, waiting=scheduler.waiting)
     session.reply(
         request,
         wire.to_json(

@@ -70,7 +70,9 @@ def _ending(job: Job) -> str:
 
 def _others(scheduler: Scheduler, remaining: dict[int, str]) -> str:
     first = min(remaining)
-    text = f"job {first}, which is {WORDS[scheduler.jobs[first].state]}"
+    state = scheduler.state_of(first)
+    assert state is not None, "what is waited for has not ended"
+    text = f"job {first}, which is {WORDS[state]}"
     more = len(remaining) - 1
     return text + (f", and {more} more" if more else "")
 

@@ -60,6 +60,9 @@ class Reader(Protocol):
     def records(self, ids: Sequence[int]) -> list[Record]:
         """The jobs with these ids that are there, in the order of the ids."""
 
+    def specs(self, ids: Sequence[int]) -> dict[int, tuple[float, bytes]]:
+        """When each of these jobs was submitted, and its spec as it is kept, readable or not."""
+
     def select(self, chosen: Filter, start: int, limit: int, newest: bool) -> list[Record]:
         """
         Jobs that pass the filter, by id.

@@ -165,6 +165,9 @@ class MemoryStore:
     def records(self, ids: Sequence[int]) -> list[Record]:
         return [self._records[number] for number in ids if number in self._records]
 
+    def specs(self, ids: Sequence[int]) -> dict[int, tuple[float, bytes]]:
+        return {record.id: (record.submitted, record.spec) for record in self.records(ids)}
+
     def select(self, chosen: Filter, start: int, limit: int, newest: bool) -> list[Record]:
         found = []
         for number in sorted(self._records, reverse=newest):

@@ -35,6 +35,14 @@ class SqlReader:
             found.update((row[0], _record(row)) for row in self._database.execute(sql, part))
         return [found[number] for number in ids if number in found]
 
+    def specs(self, ids: Sequence[int]) -> dict[int, tuple[float, bytes]]:
+        found: dict[int, tuple[float, bytes]] = {}
+        for part in _parts(ids):
+            sql = f"SELECT id, submitted, CAST(spec AS BLOB) FROM jobs WHERE id IN ({_marks(part)})"
+            for number, submitted, spec in self._database.execute(sql, part):
+                found[number] = (_moment(submitted) or 0.0, spec or b"")
+        return found
+
     def select(self, chosen: Filter, start: int, limit: int, newest: bool) -> list[Record]:
         where, values = _where(chosen)
         if start:

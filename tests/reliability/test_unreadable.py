@@ -17,6 +17,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from jobd.errors import StoreError
+from jobd.scheduler import NEAR
 from jobd.store import log
 from jobd.store.promised import Promised
 from jobd.store.sqlite import SqliteStore
@@ -59,11 +60,11 @@ class Files(SynchronousTestCase):
 class Records(Files):
     """One record is damaged."""
 
-    def daemon(self, pool: FakePool | None = None) -> MemoryDaemon:
+    def daemon(self, pool: FakePool | None = None, near: int = NEAR) -> MemoryDaemon:
         """One on the store in the folder, whose answers come at once."""
         self.store = SqliteStore(self.path, True, straight)
         self.addCleanup(self.store.close)
-        return MemoryDaemon(_AtOnce(self.store), pool or FakePool(cpus=1))
+        return MemoryDaemon(_AtOnce(self.store), pool or FakePool(cpus=1), near=near)
 
     def fill(self) -> None:
         """1 has ended, 2 runs, 3 waits for it, 4 to 6 are queued, 5 with a key, 6 in a group; 7 waits, 8, 9 for 6."""
@@ -113,6 +114,21 @@ class Records(Files):
         self.assertTrue(all(line.startswith(("ok ", "* ")) for line in watched), (case, watched))
         for line in watched[1:]:
             json.loads(line.split(" ", 4)[4])
+        self.store.close()
+
+    def test_far_from_its_turn(self) -> None:
+        """One that is damaged while the daemon runs, and has not come near its turn, is lost when it does."""
+        daemon = self.daemon(near=1)
+        client = daemon.connect()
+        client.send(*["run true"] * 8)
+        for column, value, number in (("spec", b"\xff{", 5), ("spec", None, 6), ("submitted", "x", 7)):
+            self.change(f"UPDATE jobs SET {column} = ? WHERE id = ?", value, number)
+        for number in (1, 2, 3, 4, 7, 8):
+            daemon.pool.finish(number)
+            daemon.settle()
+        ends = [line.split()[2:4] for line in client.take() if line.startswith("* ")]
+        lost = [[b, "lost"] for b in "56"]
+        self.assertEqual(sorted([[b, "succeeded"] for b in "123478"] + lost), sorted(ends))
         self.store.close()
 
     def test_lost(self) -> None:

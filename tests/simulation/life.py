@@ -107,7 +107,14 @@ class Life:
     """
 
     def __init__(
-        self, rng: random.Random, disk: Disk, machine: Machine, oracle: Oracle, wall: Callable[[], float], rest: float
+        self,
+        rng: random.Random,
+        scheduler: Scheduler,
+        disk: Disk,
+        machine: Machine,
+        oracle: Oracle,
+        wall: Callable[[], float],
+        rest: float,
     ) -> None:
         self.fuse: int | None = None
         self.dead = False
@@ -122,9 +129,7 @@ class Life:
         self.clock = Clock()
         self.clock.rightNow = round(rng.random() * 1e6, 3)
         self.store = SimulatedStore(disk, self.effect, self.turn, oracle.forgotten)
-        self.daemon = Daemon(
-            Scheduler(machine.capacity.cpus), self.store, self.clock, self.turn, self._broken, self._halted, wall, rest
-        )
+        self.daemon = Daemon(scheduler, self.store, self.clock, self.turn, self._broken, self._halted, wall, rest)
         info = ServerInfo(jobd.__version__, "/state", self.clock.seconds(), self.clock)
         self.factory = SessionFactory(self.daemon, Outputs("/nowhere"), Access(b"secret"), info, VERBS)
         self._oracle = oracle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobd.job import State
 from jobd.why import why
+from tests.unit.simulation import far
 
 from .clients import Client
 from .requests import Setting
@@ -59,7 +60,9 @@ class Rest:
 
     def _all_ended(self) -> bool:
         life = self.world.life
-        return life is not None and not life.daemon.scheduler.jobs and self._quiet()
+        if life is None or life.daemon.scheduler.jobs or life.daemon.scheduler.places.away:
+            return False
+        return self._quiet()
 
     def _quiet(self) -> bool:
         return not self._obstacles()
@@ -79,7 +82,8 @@ class Rest:
         if life is None:
             return []
         scheduler = life.daemon.scheduler
-        return [why(scheduler, job, life.daemon.now()) for job in scheduler.jobs.values()]
+        jobs = [*scheduler.jobs.values(), *far(scheduler).values()]
+        return [why(scheduler, job, life.daemon.now()) for job in jobs]
 
     # Going on.
 

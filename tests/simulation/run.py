@@ -61,6 +61,8 @@ KINDS = (
     "turned out long",
     "stuck",
     "room changes",
+    "jobs came near",
+    "one far from its turn was cancelled",
 )
 """What clients ask, what goes wrong and how jobs end."""
 

@@ -14,6 +14,8 @@ from zope.interface import implementer
 from jobd.feed import Feed
 from jobd.follow import Following
 from jobd.job import State
+from jobd.places import Places
+from jobd.scheduler import NEAR, Scheduler
 from jobd.server import SessionFactory
 from jobd.session import Session
 from jobd.testing import WALL
@@ -40,6 +42,7 @@ class World:
     """
     @ivar life: the daemon, if there is one.
     @ivar steps: between states, which jobs have taken.
+    @ivar near: with so many jobs the daemon keeps only a little of those that are far from their turn.
     """
 
     def __init__(self, seed: int) -> None:
@@ -48,6 +51,7 @@ class World:
         self.story = Story()
         self.steps = Steps()
         self.disk: Disk = SqlDisk() if self.rng.random() < 0.5 else MemoryDisk()
+        self.near = self.rng.choice([1, 2, 4, NEAR])
         self.machine = Machine(self.rng, self.rng.randint(1, 4))
         self.times = Times(lambda: self.steady)
         self.oracle = Oracle(self.story, self.machine, self.steps, self.times)
@@ -85,7 +89,9 @@ class World:
         adopted = len(self.machine.running)
         self.story.visit("started on running jobs" if adopted else "started")
         rest = self.rng.choice([0.0, 0.003])
-        self.life = self.oracle.life = life = Life(self.rng, self.disk, self.machine, self.oracle, self.wall, rest)
+        scheduler = Scheduler(self.machine.capacity.cpus, self.near)
+        life = Life(self.rng, scheduler, self.disk, self.machine, self.oracle, self.wall, rest)
+        self.life = self.oracle.life = life
         self.oracle.room.adopted()
         self.times.settle()
         life.fuse = fuse
@@ -208,15 +214,32 @@ class Ear:
             self._oracle.wrong(f"the daemon has logged a failure: {failure.getTraceback()}")
 
 
+def _visited(story: Story, what: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """The same method, and a visit each time that it is of any use."""
+
+    def wrapped(*arguments: Any) -> Any:
+        found = method(*arguments)
+        story.visits[what] += found is not None or len(arguments) > 2
+        return found
+
+    return wrapped
+
+
 class Patches:
     """The daemon's limits, jobs that are watched, and an ear for what is logged as a failure."""
 
     def __init__(self, world: World) -> None:
         self._ear = Ear(world.oracle)
+        watched = world.steps.watched()
         self._patches: list[Any] = [
             *(mock.patch(f"jobd.session.{name}", value) for name, value in LIMITS.items()),
             *(mock.patch(f"jobd.pages.{name}", value) for name, value in PAGES.items()),
-            mock.patch("jobd.scheduler.Job", world.steps.watched()),
+            mock.patch("jobd.scheduler.Job", watched),
+            mock.patch("jobd.far.Job", watched),
+            mock.patch.object(Places, "come_near", _visited(world.story, "jobs came near", Places.come_near)),
+            mock.patch.object(
+                Places, "take", _visited(world.story, "one far from its turn was cancelled", Places.take)
+            ),
             # Sets of these are walked in an order that comes again.
             mock.patch.object(SessionFactory, "_numbers", itertools.count(1)),
             mock.patch.object(Session, "__hash__", lambda session: session.conn),

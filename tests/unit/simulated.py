@@ -20,7 +20,7 @@ from jobd.actions import Action, Announce, Start
 from jobd.events import Event, Now
 from jobd.job import SATISFIED_BY, State
 from jobd.places import UNIT
-from jobd.scheduler import Scheduler
+from jobd.scheduler import NEAR, Scheduler
 from jobd.store.memory import MemoryStore
 
 from .simulation import START, Steps, check, check_room, ids_of, of, picture, submissions
@@ -65,6 +65,7 @@ class SimulatedDaemon:
     @ivar pool: the attempts that were begun and have not ended.
     @ivar costs: what each running job takes of the processors, by a reckoning of its own.
     @ivar pruned: whether jobs were ever forgotten.
+    @ivar near: how many jobs are kept whole; C{fetched}: how often some that were not came near.
     """
 
     def __init__(self, steps: Steps) -> None:
@@ -72,10 +73,12 @@ class SimulatedDaemon:
         self.store = MemoryStore()
         self.known: dict[int, Known] = {}
         self.cpus = 2
+        self.near = NEAR
         self.wall = START
         self.pruned = False
         self.newest = 0
         self.conns = 0
+        self.fetched = 0
         self.boot()
 
     @property
@@ -92,7 +95,7 @@ class SimulatedDaemon:
         self.clients: dict[int, Client] = {}
         self.promises: dict[bytes, list[int]] = {}
         self.halted = False
-        self.scheduler = Scheduler(self.cpus)
+        self.scheduler = Scheduler(self.cpus, self.near)
         found = self.scheduler.restore(self.store.open(), self.now)
         running = [action for action in found if isinstance(action, Start)]
         self.costs = {start.job_id: start.cpus * UNIT for start in running}
@@ -116,9 +119,9 @@ class SimulatedDaemon:
                 (event,) = self.store.finishes([number])
                 one.ended = (state, event.cursor)
             else:
-                attempt = self.scheduler.jobs[number].attempt
-                assert attempt >= one.begun, (number, one)
-                one.begun = attempt
+                job = self.scheduler.job(number)
+                assert job is not None and job.attempt >= one.begun, (number, one)
+                one.begun = job.attempt
 
     def handle(self, event: Event) -> list[Action]:
         out = [*self.scheduler.handle(event, self.now), *self.scheduler.fill(self.now)]
@@ -154,6 +157,9 @@ class SimulatedDaemon:
                 self.known[number].promised = True
         elif isinstance(action, Start):
             self.begin(action)
+        elif isinstance(action, actions.Fetch):
+            self.fetched += 1
+            self.handle(events.Fetched(action.block, self.store.specs(action.block.ids())))
         elif isinstance(action, actions.Kill):
             self.kill((action.job_id, action.attempt))
         elif isinstance(action, Announce):
@@ -267,7 +273,7 @@ class SimulatedDaemon:
 
     def wait(self, conn: int, ids: list[int]) -> None:
         for number in ids:
-            if number in self.scheduler.jobs:
+            if self.scheduler.job(number) is not None:
                 self.clients[conn].owed[number] = 1
         self.handle(events.Wait(conn, b"", ids))
 

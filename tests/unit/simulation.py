@@ -15,14 +15,15 @@ import msgspec
 from hypothesis import HealthCheck, seed, settings
 
 from jobd import events, wire
-from jobd.actions import Action, Announce, Refuse, Reply, Start
+from jobd.actions import Action, Announce, Fetch, Insert, Refuse, Reply, Start
 from jobd.events import Event, Now
 from jobd.job import TRANSITIONS, Job, Lane, State
 from jobd.places import UNIT
 from jobd.ready import Queue
-from jobd.scheduler import Scheduler
+from jobd.scheduler import NEAR, Scheduler
 from jobd.snapshot import Snapshot
 from jobd.spec import Submission, parse_submission
+from jobd.store import Reader
 
 START = 1_800_000_000.0
 """Wall clock time at which every simulation begins."""
@@ -141,13 +142,15 @@ class Bench:
     A scheduler and its time.
 
     @ivar story: every action up to now.
+    @ivar kept: what a store would know of jobs that are far from their turn.
     """
 
-    def __init__(self, cpus: int = 2, snapshot: Snapshot | None = None) -> None:
-        self.scheduler = Scheduler(cpus)
+    def __init__(self, cpus: int = 2, snapshot: Snapshot | None = None, near: int = NEAR) -> None:
+        self.scheduler = Scheduler(cpus, near)
         self.steady = 0.0
         self.wall = START
         self.story: list[Action] = []
+        self.kept: dict[int, tuple[float, bytes]] = {}
         self.restored: list[Action] = []
         if snapshot is not None:
             self.restored += self.scheduler.restore(snapshot, self.now)
@@ -157,11 +160,15 @@ class Bench:
         return Now(self.steady, self.wall)
 
     def handle(self, event: Event) -> list[Action]:
-        """Let something happen, and check the books."""
+        """Let something happen, and check the books. What is far from its turn comes near when it is asked for."""
         out = [*self.scheduler.handle(event, self.now), *self.scheduler.fill(self.now)]
         check(self.scheduler, self.now)
         check_room(self.scheduler, out)
         self.story += out
+        self.kept.update((one.job.id, (one.job.submitted, one.job.spec)) for one in of(Insert, out))
+        for fetch in of(Fetch, out):
+            found = {number: self.kept[number] for number in fetch.block.ids() if number in self.kept}
+            out += self.handle(events.Fetched(fetch.block, found))
         return out
 
     # Requests.
@@ -265,15 +272,18 @@ def check(scheduler: Scheduler, now: Now) -> None:
     for number, one in jobs.items():
         assert number == one.id < scheduler.next_id
         check_job(scheduler, one)
+    away = far(scheduler)
+    assert not away.keys() & jobs.keys() and len(away) == scheduler.places.away
+    every = [*jobs.values(), *away.values()]
     running = [one for one in jobs.values() if one.state is State.RUNNING]
     assert scheduler.places.running == len(running)
     assert scheduler.places.used == sum(one.cost for one in running)
     for name, queue in scheduler.places.queues.items():
-        states = Counter(one.state for one in jobs.values() if one.plan.queue == name)
+        states = Counter(one.state for one in every if one.plan.queue == name)
         assert (queue.queued, queue.running) == (states[State.QUEUED], states[State.RUNNING]), name
     members = Counter(scheduler.groups._of.values())
     assert {name: group.unfinished for name, group in scheduler.groups.open.items()} == dict(members)
-    assert set(scheduler.groups._of) <= set(jobs)
+    assert set(scheduler.groups._of) <= set(jobs) | set(away)
     for key, (number, _) in scheduler.keys.items():
         assert scheduler.state_of(number) is not None and scheduler._key_of[number] == key
     due = [one.deadline for one in jobs.values() if one.deadline is not None]
@@ -288,7 +298,8 @@ def check_job(scheduler: Scheduler, one: Job) -> None:
     assert one.ending is None or one.state is State.RUNNING
     remaining = scheduler.blocked.get(one.id)
     if remaining is not None:
-        assert one.state is State.WAITING and remaining and set(remaining) <= set(scheduler.jobs)
+        assert one.state is State.WAITING and remaining
+        assert all(scheduler.job(other) is not None for other in remaining)
         assert max(remaining) < one.id
     elif one.state is State.WAITING:
         assert one.deadline is not None and one.due is not None
@@ -296,9 +307,20 @@ def check_job(scheduler: Scheduler, one: Job) -> None:
         assert one.deadline is None and one.due is None
 
 
+def far(scheduler: Scheduler) -> dict[int, Job]:
+    """The jobs that are far from their turn, by id: what is known of them."""
+    blocks = [block for row in scheduler.places.rows for block in row.blocks]
+    numbers = [number for block in blocks for number in block.ids()]
+    return {number: one for number in numbers if (one := scheduler.job(number)) is not None}
+
+
 def check_idle(scheduler: Scheduler) -> None:
-    """Nothing that could run is left standing."""
-    if scheduler.places.paused or scheduler.draining:
+    """Nothing that could run is left standing, and what is far from its turn was asked for when it comes near."""
+    if scheduler.draining:
+        return
+    for row in scheduler.places.rows:
+        assert row.blocks[0].asked or (len(row.blocks[0]) and len(row.near) >= scheduler.places._least)
+    if scheduler.places.paused:
         return
     for needs_cpu in (True, False):
         heads = [head for queue in scheduler.places.queues.values() if (head := head_of(queue, needs_cpu)) is not None]
@@ -331,13 +353,20 @@ def check_room(scheduler: Scheduler, out: list[Action]) -> None:
         assert one.plan.cpus == 0 or scheduler.places.used <= scheduler.places.capacity
 
 
-def picture(scheduler: Scheduler) -> dict[str, Any]:
-    """All that must be the same once the scheduler is restored from its store."""
+def picture(scheduler: Scheduler, store: Reader | None = None) -> dict[str, Any]:
+    """
+    All that must be the same once the scheduler is restored from its store.
+
+    @param store: what is not known here of jobs that are far from their turn is looked up there.
+    """
+    away = far(scheduler)
+    for number, (submitted, spec) in ({} if store is None else store.specs(list(away))).items():
+        away[number].submitted, away[number].spec = submitted, spec
     return {
         "next_id": scheduler.next_id,
         "cursor": scheduler.cursor,
         "paused": scheduler.places.paused,
-        "jobs": {number: _job_picture(one) for number, one in sorted(scheduler.jobs.items())},
+        "jobs": {number: _job_picture(one) for number, one in sorted((scheduler.jobs | away).items())},
         "blocked": scheduler.blocked,
         "keys": scheduler.keys,
         "groups": {name: (group.unfinished, group.counts) for name, group in scheduler.groups.open.items()},

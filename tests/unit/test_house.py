@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("job",),
     ("wire",),
     ("spec", "selector", "after"),
-    ("ended", "ready", "subscriptions", "snapshot", "deadlines", "groups", "places", "events", "actions"),
+    ("ended", "far", "ready", "subscriptions", "snapshot", "deadlines", "groups", "places", "events", "actions"),
     ("scheduler",),
     ("why",),
     ("store",),
@@ -38,6 +38,7 @@ PURE = tuple(name for floor in FLOORS[:7] for name in floor)
 
 HARMLESS = {
     "__future__",
+    "array",
     "attrs",
     "bisect",
     "collections",

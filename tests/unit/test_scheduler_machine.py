@@ -20,7 +20,7 @@ from twisted.trial.unittest import TestCase
 from jobd import actions, events
 from jobd.actions import Kill, Start
 from jobd.job import TRANSITIONS, Lane, State
-from jobd.scheduler import Scheduler
+from jobd.scheduler import NEAR, Scheduler
 
 from .simulated import SimulatedDaemon
 from .simulation import Steps, of, picture, repeatable, seeded
@@ -63,10 +63,11 @@ class Machine(RuleBasedStateMachine):
     Clients, a pool, an operator, the clock and crashes, in any order; the claims stand in
     L{SimulatedDaemon} and below.
 
-    @cvar steps: between states, over all runs.
+    @cvar steps: between states, over all runs; C{fetched}: how often jobs came near their turn.
     """
 
     steps: ClassVar[Steps] = Steps()
+    fetched: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,16 +77,28 @@ class Machine(RuleBasedStateMachine):
     # Clients.
 
     @initialize(
-        cpus=st.integers(1, 3), depth=st.sampled_from([1, 2, 256]), ahead=st.sampled_from([1, 2]), eager=st.booleans()
+        cpus=st.integers(1, 3),
+        depth=st.sampled_from([1, 2, 256]),
+        ahead=st.sampled_from([1, 2]),
+        near=st.sampled_from([1, 2, NEAR]),
+        eager=st.booleans(),
     )
-    def begin(self, cpus: int, depth: int, ahead: int, eager: bool) -> None:
+    def begin(self, cpus: int, depth: int, ahead: int, near: int, eager: bool) -> None:
         self.eager = eager
+        self.daemon.near = near
+        self.daemon.boot()
         self.daemon.capacity(cpus, depth, ahead)
 
     @rule(jobs=st.lists(JOBS, min_size=1, max_size=4), conn=PICK)
     def submit(self, jobs: list[dict[str, Any]], conn: int) -> None:
         specs = [self.spec(place, drawn) for place, drawn in enumerate(jobs)]
         self.daemon.submit(self.daemon.someone(conn), specs)
+
+    @rule(job=JOBS, count=st.integers(3, 9), conn=PICK)
+    def submit_alike(self, job: dict[str, Any], count: int, conn: int) -> None:
+        """So many that most of them are far from their turn, where few are near."""
+        spec = {name: value for name, value in self.spec(0, job).items() if name in ("argv", "call", "lane", "group")}
+        self.daemon.submit(self.daemon.someone(conn), [spec] * count)
 
     def spec(self, place: int, drawn: dict[str, Any]) -> dict[str, Any]:
         """A job as it is submitted, from what was drawn."""
@@ -112,7 +125,7 @@ class Machine(RuleBasedStateMachine):
     @rule(picks=PICKS, alone=st.booleans())
     def cancel(self, picks: list[int], alone: bool) -> None:
         ids = self.daemon.some(picks[:1] if alone else picks)
-        live = [number for number in ids if number in self.daemon.scheduler.jobs]
+        live = [number for number in ids if self.daemon.scheduler.job(number) is not None]
         out = self.daemon.handle(events.Cancel(0, b"", ids, alone and bool(ids)))
         assert bool(of(actions.Refuse, out)) == bool(alone and ids and not live)
         for number in live:
@@ -260,12 +273,12 @@ class Machine(RuleBasedStateMachine):
         daemon = self.daemon
         if daemon.gathered:
             return
-        other = Scheduler(daemon.cpus)
+        other = Scheduler(daemon.cpus, daemon.near)
         found = other.restore(daemon.store.open(), daemon.now)
         self.steps.forget()
         ran = {(action.job_id, action.attempt) for action in found if isinstance(action, Start | Kill)}
         assert ran == set(daemon.pool) and len(found) == sum(isinstance(action, Start | Kill) for action in found)
-        mine, theirs = picture(daemon.scheduler), picture(other)
+        mine, theirs = picture(daemon.scheduler, daemon.store), picture(other, daemon.store)
         if daemon.pruned:
             # Of a group that goes on, jobs that are no longer kept are no longer counted.
             for one in (mine, theirs):
@@ -290,7 +303,8 @@ class Machine(RuleBasedStateMachine):
             due = daemon.scheduler.next_deadline()
             if due is not None and not daemon.pool and not daemon.gathered:
                 daemon.advance(max(0.0, due - daemon.steady))
-        assert not daemon.scheduler.jobs, daemon.scheduler.jobs
+        assert not daemon.scheduler.jobs and not daemon.scheduler.places.rows, daemon.scheduler.jobs
+        type(self).fetched += daemon.fetched
         assert (daemon.scheduler.places.running, daemon.scheduler.places.used, daemon.scheduler.groups.open) == (
             0,
             0,
@@ -310,9 +324,11 @@ class MachineTests(TestCase):
 
     def test_random(self) -> None:
         """All that the machine claims holds, and in its course jobs take every step that there is."""
-        Machine.steps = Steps()
-        with mock.patch("jobd.scheduler.Job", Machine.steps.watched()):
+        Machine.steps, Machine.fetched = Steps(), 0
+        watched = Machine.steps.watched()
+        with mock.patch("jobd.scheduler.Job", watched), mock.patch("jobd.far.Job", watched):
             run(Machine)
+        self.assertGreater(Machine.fetched, 500)
         every = {(old, new) for old, states in TRANSITIONS.items() for new in states}
         self.assertEqual(every, set(Machine.steps.taken))
         self.assertEqual(set(State), {new for _, new in Machine.steps.taken})

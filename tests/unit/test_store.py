@@ -354,6 +354,13 @@ class StoreClaims(Claims):
         ids = list(range(1, count + 1))
         self.assertEqual(ids, [record.id for record in self.ask(lambda reader: reader.records(ids))])
         self.assertEqual(ids, [event.cursor for event in self.ask(lambda reader: reader.finishes(ids))])
+        self.assertEqual(ids, sorted(self.ask(lambda reader: reader.specs(ids))))
+
+    def test_specs(self) -> None:
+        """Specs come with the time of their submission, byte for byte; what is not there is left out."""
+        self.keep(new_job(1), new_job(2, json='{"argv": ["tr\u00fce"], "key": "k"}'.encode()))
+        found = self.ask(lambda reader: reader.specs([2, 99]))
+        self.assertEqual({2: (1002.0, '{"argv": ["tr\u00fce"], "key": "k"}'.encode())}, found)
 
     def test_events(self) -> None:
         """Events, jobs' and groups', come by growing cursor, after the one that is given."""

@@ -1,0 +1,77 @@
+"""
+Queued jobs that are far from their turn: here is what may be asked of one before that, and only the store
+knows the rest. No I/O.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from jobd.job import QUEUED, Job, Plan
+
+
+class Block:
+    """
+    Jobs that stand one behind the other in a line, by growing id: 24 bytes each. They come back all at once.
+
+    @ivar asked: the store is being asked for them: no more are added.
+    """
+
+    __slots__ = ("_gone", "_ids", "_notify", "_plans", "asked")
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._ids = array("Q")
+        self._notify = array("Q")
+        self._plans: list[Plan] = []
+        self._gone: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._ids) - len(self._gone)
+
+    @property
+    def last(self) -> int:
+        """The highest id that was ever in it."""
+        return self._ids[-1]
+
+    def has_room(self, size: int) -> bool:
+        """Whether a job may be added, where it may have so many."""
+        return len(self._ids) < size and not self.asked
+
+    def add(self, job: Job) -> None:
+        self._ids.append(job.id)
+        self._notify.append(job.notify)
+        self._plans.append(job.plan)
+
+    def __contains__(self, job_id: int) -> bool:
+        place = bisect_left(self._ids, job_id)
+        return place < len(self._ids) and self._ids[place] == job_id and job_id not in self._gone
+
+    def get(self, job_id: int) -> Job:
+        """What is known here of a job that is in it: it has no C{spec}, and it is not known when it was submitted."""
+        place = bisect_left(self._ids, job_id)
+        return Job(job_id, QUEUED, self._plans[place], b"", 0.0, self._notify[place])
+
+    def remove(self, job_id: int) -> None:
+        self._gone.add(job_id)
+
+    def before(self, job_id: int) -> int:
+        """How many of its jobs have a lower id."""
+        return bisect_left(self._ids, job_id) - sum(gone < job_id for gone in self._gone)
+
+    def ids(self) -> list[int]:
+        """Of those that are still there."""
+        return [number for number in self._ids if number not in self._gone]
+
+    def jobs(self, found: dict[int, tuple[float, bytes]]) -> Iterator[Job]:
+        """
+        Those that are still there, whole again.
+
+        @param found: when each was submitted, and its spec, as the store has them; what is not there it does not have.
+        """
+        for number, plan, notify in zip(self._ids, self._plans, self._notify, strict=True):
+            if number not in self._gone:
+                submitted, spec = found.get(number, (0.0, b""))
+                yield Job(number, QUEUED, plan, spec, submitted, notify)
