@@ -1,6 +1,7 @@
 """
 The daemon as it is, made to kill itself with SIGKILL at a point that has a name. What it does up to there is
-C{twistd jobd}'s own doing: the points lie at the seams, in wrappers that this program puts around them.
+C{twistd jobd}'s own doing: the points lie at the seams, in wrappers that this program puts around them. Only that jobs
+are far from their turn begins with a few jobs instead of many thousands, so that they die there, too.
 
     python -m tests.torture.victim POINT PASSAGE now|signal SABOTAGE twistd's options
 
@@ -51,6 +52,9 @@ from jobd.store.sqlite import SqliteStore
 
 DURING_SYNC = 0.0005
 """Seconds from the order to commit to the death inside it."""
+
+NEAR = 20
+"""So many jobs are kept whole."""
 
 HELD = 0.1
 """Seconds that C{early} holds a batch back."""
@@ -260,6 +264,7 @@ def main(point: str, passage: str, when: str, sabotage: str, *options: str) -> N
     trap = Trap(point, int(passage), when == "now")
     signal.signal(signal.SIGUSR1, trap.arm)
     set_points(trap)
+    replace(Scheduler, "__init__", lambda original: lambda scheduler, cpus: original(scheduler, cpus, NEAR))
     for take_away in SABOTAGES[sabotage]:
         take_away()
     sys.argv = ["twistd", *options]
