@@ -26,6 +26,7 @@ import msgspec
 
 from jobd.worker import current
 from jobd.worker.current import Report
+from jobd.worker.environment import name_job, set_variable
 from jobd.worker.link import Link
 from jobd.worker.modules import Folders, Modules
 from jobd.worker.outcome import Ended, Usage, Used, children_time, done, failed, members, process_usage
@@ -148,7 +149,7 @@ class CallWorker:
             return failed(f"the job cannot be read: {problem}")
         except OSError as problem:
             return failed(f"cannot change into the folder {spec.cwd}: {problem.strerror}")
-        name_in_environment(job, attempt)
+        name_job(job, attempt)
         if spec.env:
             return self._call_with(spec.env, spec)
         return self._call(spec)
@@ -166,12 +167,12 @@ class CallWorker:
     def _call_with(self, changes: Mapping[str, str | None], spec: CallSpec) -> Ended:
         before = {name: os.environ.get(name) for name in changes}
         try:
-            set_environment(changes)
+            _set_all(changes)
             return self._call(spec)
         except (OSError, ValueError) as problem:
             return failed(f"the environment cannot be set: {problem}")
         finally:
-            set_environment(before)
+            _set_all(before)
 
     def usage_so_far(self) -> Usage:
         """What the job that is running has used by now; from any thread."""
@@ -194,32 +195,9 @@ class CallWorker:
             self.link.send(b"P %b %b %b\n" % (*self.current, msgspec.json.encode(report)))
 
 
-if sys.platform == "win32":
-
-    def name_in_environment(job: bytes, attempt: bytes) -> None:
-        """Let the call, and what it starts, know whose it is."""
-        os.environ["JOBD_JOB_ID"] = job.decode()
-        os.environ["JOBD_ATTEMPT"] = attempt.decode()
-
-else:
-    # What stands behind os.environ: through it each variable takes three times as long.
-    _VARIABLES: dict[bytes, bytes] = vars(os.environ)["_data"]
-
-    def name_in_environment(job: bytes, attempt: bytes) -> None:
-        """Let the call, and what it starts, know whose it is."""
-        os.putenv(b"JOBD_JOB_ID", job)
-        _VARIABLES[b"JOBD_JOB_ID"] = job
-        if _VARIABLES.get(b"JOBD_ATTEMPT") != attempt:
-            os.environb[b"JOBD_ATTEMPT"] = attempt
-
-
-def set_environment(changes: Mapping[str, str | None]) -> None:
-    """Set variables of this process; C{None} removes one."""
+def _set_all(changes: Mapping[str, str | None]) -> None:
     for name, value in changes.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+        set_variable(name, value)
 
 
 def main() -> None:
