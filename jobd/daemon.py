@@ -25,11 +25,12 @@ from jobd.actions import Action
 from jobd.alarm import Clock, Timer
 from jobd.errors import Full, StoreError
 from jobd.events import Event, Now
+from jobd.far import Block
 from jobd.job import WIRE_WORDS, State
 from jobd.pages import Pages
 from jobd.pool import Heard, Pool
 from jobd.scheduler import Scheduler
-from jobd.store import KeptEvent, Reader, Store
+from jobd.store import KeptEvent, Reader, Specs, Store
 
 T = TypeVar("T")
 
@@ -47,6 +48,9 @@ ENOUGH = 256
 
 RETRY_FULL = 1.0
 """Seconds between two tries to keep a batch for which there was no room."""
+
+FETCHED_TOGETHER = 4
+"""Blocks of jobs that come near their turn: neither the store nor the reactor has others wait long for so many."""
 
 PRUNE_EVERY = 3600.0
 """Seconds between two looks for jobs that are too old to be kept."""
@@ -161,6 +165,7 @@ class Daemon:
         self._alarm: Timer | None = None
         self._alarm_at: float | None = None
         self._full_logged = float("-inf")
+        self._wanted: list[Block] = []
         self._keep: tuple[int, float] = (0, 0.0)
         self._kept_from = 0
         self._perform_one: dict[type, Callable[[Any], None]] = {
@@ -498,16 +503,27 @@ class Daemon:
     # Jobs that come near their turn.
 
     def _fetch(self, action: actions.Fetch) -> None:
-        ids = action.block.ids()
+        self._wanted.append(action.block)
+        if len(self._wanted) == 1:
+            self._fetch_next()
 
-        def done(found: dict[int, tuple[float, bytes]] | Exception) -> None:
-            if isinstance(found, Exception):
+    def _fetch_next(self) -> None:
+        """Blocks come in the order in which they are wanted, some together."""
+        blocks = self._wanted[:FETCHED_TOGETHER]
+
+        def done(found: Specs | Exception) -> None:
+            if isinstance(found, Full):
+                self.clock.callLater(RETRY_FULL, self._fetch_next)
+            elif isinstance(found, Exception):
                 # Else they would wait for ever, and those behind them, and nobody would know why.
                 self._store_failed(found)
             else:
-                self.handle(events.Fetched(action.block, found))
+                del self._wanted[: len(blocks)]
+                self.handle(*(events.Fetched(block, found) for block in blocks))
+                if self._wanted:
+                    self._fetch_next()
 
-        self.store.read(lambda reader: reader.specs(ids), done)
+        self.store.fetch([number for block in blocks for number in block.ids()], done)
 
     # Keeping house.
 

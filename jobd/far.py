@@ -41,6 +41,9 @@ class Block:
         return len(self._ids) < size and not self.asked
 
     def add(self, job: Job) -> None:
+        """
+        @param job: one with a higher id than any before.
+        """
         self._ids.append(job.id)
         self._notify.append(job.notify)
         self._plans.append(job.plan)

@@ -9,7 +9,7 @@ from jobd.ready import Line, Queue, Row
 UNIT = 1024
 """One processor, in the parts that short calls may share it in."""
 
-LEAST = 4096
+LEAST = 16_384
 """Jobs of a row that are here, if it has so many: while they begin there is time to ask the store for more."""
 
 BLOCK = 1024
@@ -93,22 +93,21 @@ class Places:
         return True
 
     def wanted(self) -> list[Block]:
-        """What is to come near now. It is not asked for again."""
-        blocks = [block for row in self.rows if (block := row.wanted(self._least)) is not None]
-        for block in blocks:
-            block.asked = True
+        """What is to come near now, to be asked for in this order. Nothing is wanted twice."""
+        blocks = [block for row in self.rows for block in row.wanted(self._least)]
         self.rows = [row for row in self.rows if row.far]
         return blocks
 
     def come_near(self, block: Block, jobs: list[Job]) -> None:
         """
-        @param jobs: those of the block.
+        @param jobs: those of the block, which was asked for before all others of its row that have not come yet.
         """
         self.away -= len(jobs)
-        for row in self.rows:
-            if row.blocks[0] is block:
-                row.come_near(jobs)
+        next(row for row in self.rows if row.blocks[0] is block).come_near(jobs)
         self.rows = [row for row in self.rows if row.far]
+
+    def is_far(self, job_id: int) -> bool:
+        return self._block_of(job_id) is not None
 
     def find(self, job_id: int) -> Job | None:
         """What is known here of a job that is far: it has no spec."""
@@ -146,6 +145,10 @@ class Places:
             turn = turns[0] if len(turns) == 1 else min(turns, key=_rank)
             queue, line, needs_cpu = turn
             job = line.head()
+            if job is None and queue.open and line.row_is_far:
+                # It is on its way. Nothing less urgent may take the place that it will find.
+                turns = [other for other in turns if other is not turn and not _slips_past(other, turn)]
+                continue
             if job is None or not queue.open:
                 # A queue that has reached its limit may be the one whose next job the others had to wait for.
                 turns = [other for other in turns if other is not turn] if queue.open else self._turns()
@@ -210,6 +213,12 @@ class Places:
         if job.cost < UNIT:
             self.used += UNIT - job.cost
             job.cost = UNIT
+
+
+def _slips_past(other: Turn, turn: Turn) -> bool:
+    """Whether the first would take the place of the second, whose job is more urgent and on its way."""
+    job = other[1].head()
+    return turn[2] and other[2] and job is not None and job.plan.priority < turn[1].top
 
 
 def _rank(turn: Turn) -> tuple[int, int, int]:

@@ -12,9 +12,11 @@ from jobd.job import QUEUED, Job
 class Row:
     """
     Jobs of one priority, the oldest first. Behind those that are here stand blocks of others that are far from their
-    turn, and between these, jobs that became ready when there were blocks before them.
+    turn, and between these, jobs that became ready when there were blocks before them. (Later ones for which that
+    block has room come before such a job: else a block might have one job only.)
 
     @ivar near: they may have their turn.
+    @ivar far: begins with a block, if there is anything.
     @ivar blocks: all that are in C{far}. Each has higher ids than those before it.
     """
 
@@ -30,12 +32,11 @@ class Row:
         @param job: one with a higher id than any that was added so.
         @param size: how many jobs a block has at most.
         """
-        last = self.far[-1] if self.far else None
-        if not isinstance(last, Block) or not last.has_room(size):
-            last = Block()
-            self.far.append(last)
-            self.blocks.append(last)
-        last.add(job)
+        if not self.blocks or not self.blocks[-1].has_room(size):
+            block = Block()
+            self.far.append(block)
+            self.blocks.append(block)
+        self.blocks[-1].add(job)
 
     def come_near(self, jobs: list[Job]) -> None:
         """The first block's jobs may have their turn from now on, and what stands behind it up to the next."""
@@ -55,15 +56,20 @@ class Row:
             near.popleft()
         return None
 
-    def wanted(self, least: int) -> Block | None:
-        """The block that is to come near now, if fewer jobs than that are."""
-        while self.blocks and not len(self.blocks[0]):
-            if self.blocks[0].asked:
-                return None
+    def wanted(self, least: int) -> list[Block]:
+        """The blocks that are to come near now, so that as many jobs as that are: they count as asked for."""
+        while self.blocks and not len(self.blocks[0]) and not self.blocks[0].asked:
             self.come_near([])
-        if not self.blocks or len(self.near) >= least or self.blocks[0].asked:
-            return None
-        return self.blocks[0]
+        found: list[Block] = []
+        coming = len(self.near)
+        for block in self.blocks:
+            if coming >= least:
+                break
+            coming += len(block)
+            if not block.asked:
+                block.asked = True
+                found.append(block)
+        return found
 
     def find(self, job_id: int) -> Block | None:
         """The block that has the job, if one has."""
@@ -131,6 +137,16 @@ class Line:
                 return job
             del self._rows[self._order[0]], self._order[0]
         return None
+
+    @property
+    def row_is_far(self) -> bool:
+        """Whether, L{head} being nobody, somebody is on the way."""
+        return bool(self._order)
+
+    @property
+    def top(self) -> int:
+        """The priority of the job whose turn it is, after L{head}; of one that is still far, too."""
+        return -self._order[0]
 
     def take_alike(self, most: int) -> list[Job]:
         """Remove the job that L{head} gave, and with it those right behind it that have the same plan."""

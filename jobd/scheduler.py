@@ -141,6 +141,7 @@ class Scheduler:
         out: list[Action] = []
         if not self.draining:
             if self.places.rows:
+                # Blocks of which nobody is left make room for what stands behind them; below, for what began.
                 out += map(Fetch, self.places.wanted())
             most, wall = self.places.capacity // UNIT, now.wall
             for job in self.places.fill():
@@ -166,13 +167,17 @@ class Scheduler:
     def job(self, job_id: int) -> Job | None:
         """A job that has not ended. Of one that is far from its turn here are its plan and whom to tell."""
         job = self.jobs.get(job_id)
-        return self.places.find(job_id) if job is None and self.places.rows else job
+        return self.places.find(job_id) if job is None else job
+
+    def is_live(self, job_id: int) -> bool:
+        """Whether there is such a job and it has not ended."""
+        return job_id in self.jobs or self.places.is_far(job_id)
 
     def state_of(self, job_id: int) -> State | None:
         job = self.jobs.get(job_id)
-        if job is None:
-            return self.ended.get(job_id) or (None if self.job(job_id) is None else QUEUED)
-        return job.state
+        if job is not None:
+            return job.state
+        return QUEUED if self.places.is_far(job_id) else self.ended.get(job_id)
 
     @property
     def waiting(self) -> int:
@@ -246,7 +251,7 @@ class Scheduler:
                 self._deadlines.set(job, now.steady + min(max(0.0, left), job.plan.timeout))
         else:
             # What is not there has ended as it was to: else this job would have been skipped.
-            remaining = {other: policy for other, policy in after.items() if self.job(other) is not None}
+            remaining = {other: policy for other, policy in after.items() if self.is_live(other)}
             if remaining:
                 self._block(job, remaining, now)
             else:
@@ -355,7 +360,7 @@ class Scheduler:
         remaining = {}
         for other, policy in after.items():
             state = self.ended.get(other)
-            if state is None and self.job(other) is not None:
+            if state is None and self.is_live(other):
                 remaining[other] = policy
             elif state is not None and state not in SATISFIED_BY[policy]:
                 self._end(job, State.SKIPPED, b'{"because": %d}' % other, now, out)
@@ -590,7 +595,7 @@ class Scheduler:
 
     def _take_far(self, job_id: int) -> Job | None:
         """Have one here that is far from its turn, which it is not to have any more."""
-        job = self.places.take(job_id) if self.places.rows else None
+        job = self.places.take(job_id)
         if job is not None:
             self.jobs[job_id] = job
         return job

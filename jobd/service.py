@@ -26,7 +26,7 @@ from jobd.errors import JobdError, UsageError
 from jobd.lock import FolderLock
 from jobd.outputs import Outputs
 from jobd.pool.processes import ProcessPool
-from jobd.scheduler import Scheduler
+from jobd.scheduler import NEAR, Scheduler
 from jobd.server import SessionFactory
 from jobd.session import ServerInfo
 from jobd.settings import NAMES, Settings, from_options
@@ -120,7 +120,8 @@ class JobdService(Service):
         outputs = Outputs(str(settings.output_dir))
         info = ServerInfo(jobd.__version__, str(settings.state_dir), self._clock.seconds(), self._clock)
         self._daemon = Daemon(
-            Scheduler(settings.workers),
+            # With durability memory the store has them here as well.
+            Scheduler(settings.workers, NEAR if settings.durability != "memory" else sys.maxsize),
             self._make_store(),
             self._clock,
             self._reactor.callFromThread,

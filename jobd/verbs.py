@@ -145,7 +145,7 @@ async def retry(session: Session, request: Request) -> None:
 
 async def _ended(session: Session, ids: list[int]) -> list[Record]:
     for job_id in ids:
-        if session.daemon.scheduler.job(job_id) is not None:
+        if session.daemon.scheduler.is_live(job_id):
             raise NotFinished(f"job {job_id} has not ended yet")
     await session.daemon.settled()
     return await session.daemon.read(lambda reader: reader.records(ids))

@@ -22,6 +22,10 @@ from jobd.snapshot import Snapshot
 T = TypeVar("T")
 
 
+Specs = dict[int, tuple[float, bytes]]
+"""By id, when a job was submitted, and its spec. One is missing where that can no longer be read."""
+
+
 @attrs.define(slots=True)
 class Record:
     """A job as it is kept. Times are seconds since 1970; C{outcome} and C{spec} are JSON."""
@@ -59,9 +63,6 @@ class Reader(Protocol):
 
     def records(self, ids: Sequence[int]) -> list[Record]:
         """The jobs with these ids that are there, in the order of the ids."""
-
-    def specs(self, ids: Sequence[int]) -> dict[int, tuple[float, bytes]]:
-        """When each of these jobs was submitted, and its spec as it is kept, readable or not."""
 
     def select(self, chosen: Filter, start: int, limit: int, newest: bool) -> list[Record]:
         """
@@ -107,6 +108,12 @@ class Store(Protocol):
 
     def read(self, ask: Callable[[Reader], T], done: Callable[[T | Exception], None]) -> None:
         """Ask the reader, and call C{done} with the answer or the exception."""
+
+    def fetch(self, ids: Sequence[int], done: Callable[[Specs | Exception], None]) -> None:
+        """
+        Call C{done} with the specs of these jobs, as they are kept after all batches that were given, or with the
+        exception. Unlike a question to the reader this waits for no other question.
+        """
 
     def prune(self, keep: int, before: float, done: Callable[[list[int] | Exception], None]) -> None:
         """

@@ -15,7 +15,7 @@ from jobd.job import WORDS, Job, JobSpec, State
 from jobd.selector import Filter
 from jobd.snapshot import Kept as KeptJob
 from jobd.snapshot import Snapshot
-from jobd.store import KeptEvent, Reader, Record
+from jobd.store import KeptEvent, Reader, Record, Specs
 
 T = TypeVar("T")
 
@@ -135,6 +135,9 @@ class MemoryStore:
             answer = problem
         done(answer)
 
+    def fetch(self, ids: Sequence[int], done: Callable[[Specs | Exception], None]) -> None:
+        done({record.id: (record.submitted, record.spec) for record in self.records(ids)})
+
     def prune(self, keep: int, before: float, done: Callable[[list[int] | Exception], None]) -> None:
         last = self._ended - keep
         if before > self._earliest:
@@ -164,9 +167,6 @@ class MemoryStore:
 
     def records(self, ids: Sequence[int]) -> list[Record]:
         return [self._records[number] for number in ids if number in self._records]
-
-    def specs(self, ids: Sequence[int]) -> dict[int, tuple[float, bytes]]:
-        return {record.id: (record.submitted, record.spec) for record in self.records(ids)}
 
     def select(self, chosen: Filter, start: int, limit: int, newest: bool) -> list[Record]:
         found = []

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -24,7 +24,7 @@ import attrs
 from jobd.actions import Kept
 from jobd.errors import Full, StoreError
 from jobd.snapshot import Snapshot
-from jobd.store import Reader, schema
+from jobd.store import Reader, Specs, schema
 from jobd.store.batches import prepare_batch, transaction, write_batch
 from jobd.store.folders import sync_folders
 from jobd.store.log import Log
@@ -32,7 +32,7 @@ from jobd.store.problems import explain
 from jobd.store.promised import Promise, Promised
 from jobd.store.pruning import Pruning
 from jobd.store.restore import bring_up, check, mend, read_snapshot
-from jobd.store.sqlreader import SqlReader
+from jobd.store.sqlreader import SqlReader, read_specs
 from jobd.store.whole import missing_pages
 
 T = TypeVar("T")
@@ -226,6 +226,17 @@ class SqliteStore:
                 self._promised.note(*highest)
 
         self._writing.put(write)
+
+    def fetch(self, ids: Sequence[int], done: Callable[[Specs | Exception], None]) -> None:
+        def look(database: sqlite3.Connection) -> None:
+            answer: Specs | Exception
+            try:
+                answer = read_specs(database, ids)
+            except Exception as problem:
+                answer = explain(problem, self._path)
+            self._call_back(done, answer)
+
+        self._writing.put(look)
 
     def prune(self, keep: int, before: float, done: Callable[[list[int] | Exception], None]) -> None:
         def write(database: sqlite3.Connection) -> None:

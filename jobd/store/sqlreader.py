@@ -11,7 +11,7 @@ import msgspec
 
 from jobd.job import JobSpec, State
 from jobd.selector import Filter
-from jobd.store import KeptEvent, Record, schema
+from jobd.store import KeptEvent, Record, Specs, schema
 
 MOST_PARAMETERS = 500
 """Ids looked up by one statement."""
@@ -34,14 +34,6 @@ class SqlReader:
             sql = f"{schema.RECORDS} WHERE jobs.id IN ({_marks(part)})"
             found.update((row[0], _record(row)) for row in self._database.execute(sql, part))
         return [found[number] for number in ids if number in found]
-
-    def specs(self, ids: Sequence[int]) -> dict[int, tuple[float, bytes]]:
-        found: dict[int, tuple[float, bytes]] = {}
-        for part in _parts(ids):
-            sql = f"SELECT id, submitted, CAST(spec AS BLOB) FROM jobs WHERE id IN ({_marks(part)})"
-            for number, submitted, spec in self._database.execute(sql, part):
-                found[number] = (_moment(submitted) or 0.0, spec or b"")
-        return found
 
     def select(self, chosen: Filter, start: int, limit: int, newest: bool) -> list[Record]:
         where, values = _where(chosen)
@@ -76,6 +68,17 @@ class SqlReader:
     def floor(self) -> int:
         row = self._database.execute("SELECT value FROM marks WHERE name = 'floor'").fetchone()
         return 0 if row is None else int(row[0])
+
+
+def read_specs(database: sqlite3.Connection, ids: Sequence[int]) -> Specs:
+    """See L{jobd.store.Store.fetch}."""
+    found: Specs = {}
+    for part in _parts(ids):
+        sql = f"SELECT id, submitted, CAST(spec AS BLOB) FROM jobs WHERE id IN ({_marks(part)})"
+        for number, submitted, spec in database.execute(sql, part):
+            if _moment(submitted) is not None and spec is not None:
+                found[number] = (submitted, spec)
+    return found
 
 
 def _parts(ids: Sequence[int]) -> list[Sequence[int]]:

@@ -123,12 +123,12 @@ class Records(Files):
         client.send(*["run true"] * 8)
         for column, value, number in (("spec", b"\xff{", 5), ("spec", None, 6), ("submitted", "x", 7)):
             self.change(f"UPDATE jobs SET {column} = ? WHERE id = ?", value, number)
-        for number in (1, 2, 3, 4, 7, 8):
+        for number in (1, 2, 3, 4, 8):
             daemon.pool.finish(number)
             daemon.settle()
         ends = [line.split()[2:4] for line in client.take() if line.startswith("* ")]
-        lost = [[b, "lost"] for b in "56"]
-        self.assertEqual(sorted([[b, "succeeded"] for b in "123478"] + lost), sorted(ends))
+        lost = [[number, "lost"] for number in "567"]
+        self.assertEqual(sorted([[number, "succeeded"] for number in "12348"] + lost), sorted(ends))
         self.store.close()
 
     def test_lost(self) -> None:
@@ -204,6 +204,9 @@ class _AtOnce:
 
     def read(self, question: Any, done: Any) -> None:
         self._wait(lambda told: self._store.read(question, told), done)
+
+    def fetch(self, ids: Any, done: Any) -> None:
+        self._wait(lambda told: self._store.fetch(ids, told), done)
 
     def prune(self, keep: int, before: float, done: Any) -> None:
         self._wait(lambda told: self._store.prune(keep, before, told), done)

@@ -10,18 +10,18 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from jobd.actions import Kept
 from jobd.errors import Full, StoreError
 from jobd.snapshot import Snapshot
-from jobd.store import Reader, schema
+from jobd.store import Reader, Specs, schema
 from jobd.store.batches import prepare_batch, write_batch
 from jobd.store.memory import MemoryStore
 from jobd.store.pruning import Pruning
 from jobd.store.restore import read_snapshot
-from jobd.store.sqlreader import SqlReader
+from jobd.store.sqlreader import SqlReader, read_specs
 from jobd.testing import as_it_is
 
 T = TypeVar("T")
@@ -39,6 +39,8 @@ class Disk(Protocol):
         """The values of a batch as they are now, for L{write}."""
 
     def write(self, prepared: Any) -> None: ...
+
+    def fetch(self, ids: Sequence[int]) -> Specs: ...
 
     def prune(self, keep: int, before: float) -> list[int]: ...
 
@@ -62,6 +64,11 @@ class MemoryDisk:
 
     def write(self, prepared: Any) -> None:
         self._store.commit(prepared, lambda problem: None)
+
+    def fetch(self, ids: Sequence[int]) -> Specs:
+        found: list[Specs] = []
+        self._store.fetch(ids, lambda specs: found.extend([specs] if isinstance(specs, dict) else []))
+        return found[0]
 
     def prune(self, keep: int, before: float) -> list[int]:
         found: list[int] = []
@@ -90,6 +97,9 @@ class SqlDisk:
     def write(self, prepared: Any) -> None:
         if prepared:
             write_batch(self._database, prepared)
+
+    def fetch(self, ids: Sequence[int]) -> Specs:
+        return read_specs(self._database, ids)
 
     def prune(self, keep: int, before: float) -> list[int]:
         return self._pruning.prune(self._database, keep, before)
@@ -145,6 +155,10 @@ class SimulatedStore:
     def read(self, ask: Callable[[Reader], T], done: Callable[[T | Exception], None]) -> None:
         self._effect("read")
         self._reads.append((ask, done))
+
+    def fetch(self, ids: Sequence[int], done: Callable[[Specs | Exception], None]) -> None:
+        self._effect("read")
+        self._writes.append((lambda: self._disk.fetch(ids), done))
 
     def prune(self, keep: int, before: float, done: Callable[[list[int] | Exception], None]) -> None:
         self._effect("prune")

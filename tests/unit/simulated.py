@@ -18,9 +18,11 @@ from hypothesis import note
 from jobd import actions, events
 from jobd.actions import Action, Announce, Start
 from jobd.events import Event, Now
+from jobd.far import Block
 from jobd.job import SATISFIED_BY, State
 from jobd.places import UNIT
 from jobd.scheduler import NEAR, Scheduler
+from jobd.store import Specs
 from jobd.store.memory import MemoryStore
 
 from .simulation import START, Steps, check, check_room, ids_of, of, picture, submissions
@@ -65,7 +67,8 @@ class SimulatedDaemon:
     @ivar pool: the attempts that were begun and have not ended.
     @ivar costs: what each running job takes of the processors, by a reckoning of its own.
     @ivar pruned: whether jobs were ever forgotten.
-    @ivar near: how many jobs are kept whole; C{fetched}: how often some that were not came near.
+    @ivar near: how many jobs are kept whole; C{asked}: the blocks of others that come near now;
+        C{fetched}: how often some have.
     """
 
     def __init__(self, steps: Steps) -> None:
@@ -95,6 +98,7 @@ class SimulatedDaemon:
         self.clients: dict[int, Client] = {}
         self.promises: dict[bytes, list[int]] = {}
         self.halted = False
+        self.asked: list[Block] = []
         self.scheduler = Scheduler(self.cpus, self.near)
         found = self.scheduler.restore(self.store.open(), self.now)
         running = [action for action in found if isinstance(action, Start)]
@@ -158,8 +162,7 @@ class SimulatedDaemon:
         elif isinstance(action, Start):
             self.begin(action)
         elif isinstance(action, actions.Fetch):
-            self.fetched += 1
-            self.handle(events.Fetched(action.block, self.store.specs(action.block.ids())))
+            self.asked.append(action.block)
         elif isinstance(action, actions.Kill):
             self.kill((action.job_id, action.attempt))
         elif isinstance(action, Announce):
@@ -197,6 +200,17 @@ class SimulatedDaemon:
             one = self.known[action.job_id]
             assert one.ended is None, f"job {action.job_id} has ended twice"
             one.ended = (action.state, action.cursor)
+
+    def answer(self) -> None:
+        """What has come near its turn and was asked for first is there."""
+        block = self.asked.pop(0)
+        self.fetched += 1
+
+        def done(found: Specs | Exception) -> None:
+            assert isinstance(found, dict)
+            self.handle(events.Fetched(block, found))
+
+        self.store.fetch(block.ids(), done)
 
     # What is allowed.
 

@@ -23,7 +23,7 @@ from jobd.ready import Queue
 from jobd.scheduler import NEAR, Scheduler
 from jobd.snapshot import Snapshot
 from jobd.spec import Submission, parse_submission
-from jobd.store import Reader
+from jobd.store import Specs, Store
 
 START = 1_800_000_000.0
 """Wall clock time at which every simulation begins."""
@@ -319,7 +319,8 @@ def check_idle(scheduler: Scheduler) -> None:
     if scheduler.draining:
         return
     for row in scheduler.places.rows:
-        assert row.blocks[0].asked or (len(row.blocks[0]) and len(row.near) >= scheduler.places._least)
+        first = row.blocks[0]
+        assert first.asked or (len(first) and len(row.near) >= scheduler.places._least)
     if scheduler.places.paused:
         return
     for needs_cpu in (True, False):
@@ -353,15 +354,21 @@ def check_room(scheduler: Scheduler, out: list[Action]) -> None:
         assert one.plan.cpus == 0 or scheduler.places.used <= scheduler.places.capacity
 
 
-def picture(scheduler: Scheduler, store: Reader | None = None) -> dict[str, Any]:
+def picture(scheduler: Scheduler, store: Store | None = None) -> dict[str, Any]:
     """
     All that must be the same once the scheduler is restored from its store.
 
     @param store: what is not known here of jobs that are far from their turn is looked up there.
     """
     away = far(scheduler)
-    for number, (submitted, spec) in ({} if store is None else store.specs(list(away))).items():
-        away[number].submitted, away[number].spec = submitted, spec
+
+    def found(specs: Specs | Exception) -> None:
+        assert isinstance(specs, dict)
+        for number, (submitted, spec) in specs.items():
+            away[number].submitted, away[number].spec = submitted, spec
+
+    if store is not None:
+        store.fetch(list(away), found)
     return {
         "next_id": scheduler.next_id,
         "cursor": scheduler.cursor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from jobd import events
 from jobd.actions import Fetch, Insert, Note, Refuse, Start, Update
-from jobd.errors import StoreError
+from jobd.daemon import RETRY_FULL
+from jobd.errors import Full, StoreError
 from jobd.job import State
 from jobd.places import BLOCK, LEAST
 from jobd.scheduler import Scheduler
 from jobd.snapshot import Kept, Snapshot
+from jobd.store import Specs
 from jobd.store.memory import MemoryStore
 from jobd.testing import MemoryDaemon
 
@@ -74,8 +77,6 @@ class FarTests(TestCase):
                 st.tuples(st.just("submit"), st.integers(1, 6), st.integers(-1, 1)),
                 st.tuples(st.just("cancel"), st.integers(1, 30), st.just(0)),
                 st.tuples(st.just("finish"), st.integers(0, 3), st.integers(0, 4)),
-                st.tuples(st.just("delay"), st.integers(0, 2), st.integers(-1, 1)),
-                st.tuples(st.just("advance"), st.integers(1, 2), st.just(0)),
                 st.tuples(st.just("pause"), st.integers(0, 1), st.just(0)),
             ),
             max_size=40,
@@ -89,7 +90,6 @@ class FarTests(TestCase):
             for step in steps:
                 self.take_step(bench, *step)
             bench.pause(None, False)
-            bench.advance(10)
             run_all(bench)
             stories.append((bench.started(), told(bench.story), bench.scheduler.jobs))
         self.assertEqual(*stories)
@@ -98,14 +98,10 @@ class FarTests(TestCase):
         running = running_of(bench)
         if what == "submit":
             bench.submit(*[job(priority=other)] * number, conn=1 + number % 3)
-        elif what == "delay":
-            bench.one(conn=5, delay=number, priority=other)
         elif what == "cancel" and bench.state(number) is not None:
             bench.cancel(number)
         elif what == "finish" and running:
             bench.finish(running[number % len(running)], State.FAILED if other == 4 else State.SUCCEEDED)
-        elif what == "advance":
-            bench.advance(number)
         elif what == "pause":
             bench.pause(None, bool(number))
 
@@ -175,6 +171,69 @@ class FarTests(TestCase):
         (last,) = bench.submit(job())
         self.assertEqual([*range(1, 13), late, last], run_all(bench))
 
+    def test_many_between(self) -> None:
+        """Where such jobs and others take turns, blocks are as full as ever, and all of them run."""
+        bench = Bench(1, near=10)
+        bench.submit(*[job()] * 40)
+        for _ in range(50):
+            bench.one(delay=1)
+            bench.advance(1)
+            bench.submit(job())
+        (row,) = bench.scheduler.places.rows
+        self.assertEqual(7, len(row.blocks))
+        self.assertEqual(set(range(1, 141)), set(run_all(bench)))
+
+    def test_behind_nobody(self) -> None:
+        """What stands behind a block of which all are cancelled begins as soon as there is a place."""
+        bench = Bench(1, near=2)
+        bench.submit(*[job()] * 5)
+        late = bench.one(delay=1)
+        bench.advance(1)
+        bench.finish(1)
+        bench.pause(None)
+        bench.finish(2)
+        bench.cancel(3, 4, 5)
+        bench.pause(None, False)
+        self.assertEqual([1, 2, late], bench.started())
+
+    def test_accepted_meanwhile(self) -> None:
+        """One that comes while the store is asked for those before it is not taken for one of them."""
+        scheduler, now = Scheduler(1, near=2), events.Now(0.0, START)
+        out = scheduler.handle(events.Submit(1, b"", submissions(*[job()] * 4)), now) + scheduler.fill(now)
+        (fetch,) = of(Fetch, out)
+        asked = {one.job.id: (START, one.job.spec) for one in of(Insert, out)}
+        scheduler.handle(events.Submit(1, b"", submissions(job())), now)
+        scheduler.handle(events.Fetched(fetch.block, asked), now)
+        self.assertIs(State.QUEUED, scheduler.state_of(5))
+
+    def test_enough(self) -> None:
+        """So many blocks are asked for that there are enough near for all places that there are."""
+        bench = Bench(64, near=LEAST + 1000)
+        bench.pause(None)
+        bench.submit(*[call(notify=False)] * (2 * LEAST + 1000))
+        bench.capacity(64, depth=256)
+        bench.pause(None, False)
+        self.assertEqual(LEAST, len(bench.started()))
+
+    def test_urgent(self) -> None:
+        """Nothing less urgent takes the place of a job that is on its way; what takes no place may begin."""
+        scheduler, now = Scheduler(1, near=2), events.Now(0.0, START)
+        wanted = [job(queue="urgent", priority=10)] * 4
+        others = [job(queue="slow", cpus=1), job(queue="slow", cpus=0), job(queue="equal", priority=10)]
+        out = scheduler.handle(events.Submit(1, b"", submissions(*wanted, *others)), now) + scheduler.fill(now)
+        for number in (1, 2):
+            scheduler.handle(events.Cancel(9, b"", [number], True), now)
+        scheduler.handle(events.Finished(1, 1, State.SUCCEEDED, b"{}"), now)
+        out += scheduler.fill(now)
+        # 7 is as urgent, and its queue was served less.
+        self.assertEqual([1, 6, 7], [start.job_id for start in of(Start, out)])
+        scheduler.handle(events.Finished(7, 1, State.SUCCEEDED, b"{}"), now)
+        self.assertEqual([], of(Start, scheduler.fill(now)))
+        asked = {one.job.id: (START, one.job.spec) for one in of(Insert, out)}
+        for fetch in of(Fetch, out):
+            scheduler.handle(events.Fetched(fetch.block, asked), now)
+        self.assertEqual([3], [start.job_id for start in of(Start, scheduler.fill(now))])
+
     def test_returned(self) -> None:
         """One that is handed back keeps its turn before all of them."""
         bench = crowded()
@@ -218,8 +277,15 @@ class FarTests(TestCase):
 class Unreadable(MemoryStore):
     """Its disk fails when it is asked for jobs that come near."""
 
-    def specs(self, ids: object) -> dict[int, tuple[float, bytes]]:
-        raise StoreError("the disk says: Input/output error")
+    def __init__(self, *problems: Exception) -> None:
+        super().__init__()
+        self.problems = list(problems)
+
+    def fetch(self, ids: Sequence[int], done: Callable[[Specs | Exception], None]) -> None:
+        if self.problems:
+            done(self.problems.pop(0))
+        else:
+            super().fetch(ids, done)
 
 
 class AskedTests(SynchronousTestCase):
@@ -289,7 +355,17 @@ class AskedTests(SynchronousTestCase):
 
     def test_store_fails(self) -> None:
         """Where the store cannot be asked for them the daemon stops with the reason: they would wait for ever."""
-        daemon = MemoryDaemon(Unreadable(), near=1)
+        daemon = MemoryDaemon(Unreadable(StoreError("the disk says: Input/output error")), near=1)
         client = daemon.connect()
         client.send(*["run true"] * 8)
         self.assertIsInstance(daemon.broken, StoreError)
+
+    def test_store_is_locked(self) -> None:
+        """What goes away by itself is waited for."""
+        daemon = MemoryDaemon(Unreadable(Full("another program keeps the job store locked")), near=1)
+        daemon.connect().send(*["run true"] * 8)
+        daemon.pool.finish(1)
+        daemon.settle()
+        self.assertEqual(1, len(daemon.pool.started))
+        daemon.advance(RETRY_FULL)
+        self.assertEqual((2, None), (len(daemon.pool.started), daemon.broken))

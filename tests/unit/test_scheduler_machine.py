@@ -237,6 +237,11 @@ class Machine(RuleBasedStateMachine):
 
     # Turns and crashes.
 
+    @precondition(lambda self: self.daemon.asked)
+    @rule()
+    def answer(self) -> None:
+        self.daemon.answer()
+
     @rule()
     def turn(self) -> None:
         self.daemon.turn()
@@ -298,6 +303,8 @@ class Machine(RuleBasedStateMachine):
         daemon.capacity(2, 2, 1)
         for _ in range(20 * len(daemon.known) + 20):
             daemon.turn()
+            while daemon.asked:
+                daemon.answer()
             for start in list(daemon.pool.values()):
                 daemon.finish(start, State.SUCCEEDED)
             due = daemon.scheduler.next_deadline()

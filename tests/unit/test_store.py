@@ -19,7 +19,7 @@ from jobd.errors import Full, StoreError
 from jobd.job import Job, State, plan_of
 from jobd.selector import Filter
 from jobd.snapshot import Snapshot
-from jobd.store import KeptEvent, Reader, Record, Store, batches, schema
+from jobd.store import KeptEvent, Reader, Record, Specs, Store, batches, schema
 from jobd.store.memory import MemoryStore
 from jobd.store.sqlite import SqliteStore
 from jobd.store.sqlreader import MOST_PARAMETERS
@@ -354,12 +354,20 @@ class StoreClaims(Claims):
         ids = list(range(1, count + 1))
         self.assertEqual(ids, [record.id for record in self.ask(lambda reader: reader.records(ids))])
         self.assertEqual(ids, [event.cursor for event in self.ask(lambda reader: reader.finishes(ids))])
-        self.assertEqual(ids, sorted(self.ask(lambda reader: reader.specs(ids))))
+        self.assertEqual(ids, sorted(self.fetched(ids)))
 
-    def test_specs(self) -> None:
+    def fetched(self, ids: list[int]) -> Specs:
+        answers: list[Specs | Exception] = []
+        self.store.fetch(ids, answers.append)
+        while not answers:
+            self.answer()
+        assert isinstance(answers[0], dict), answers
+        return answers[0]
+
+    def test_fetch(self) -> None:
         """Specs come with the time of their submission, byte for byte; what is not there is left out."""
         self.keep(new_job(1), new_job(2, json='{"argv": ["tr\u00fce"], "key": "k"}'.encode()))
-        found = self.ask(lambda reader: reader.specs([2, 99]))
+        found = self.fetched([2, 99])
         self.assertEqual({2: (1002.0, '{"argv": ["tr\u00fce"], "key": "k"}'.encode())}, found)
 
     def test_events(self) -> None:
