@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
@@ -13,11 +14,18 @@ def write(transport: Any, data: bytes) -> None:
     costs more than to write. What the system does not take, and every error, waits for the reactor as always.
     """
     if _free(transport):
-        taken = transport.writeSomeData(data)
-        if isinstance(taken, int) and taken > 0:
-            data = data[taken:]
+        data = data[_taken(transport, data) :]
     if data:
         transport.write(data)
+
+
+def _taken(transport: Any, data: bytes) -> int:
+    """How much of it the system takes. To ask through the transport costs more of Python than all else of a reply."""
+    socket = getattr(transport, "socket", None)
+    try:
+        return os.write(transport.fileno(), data) if socket is None else int(socket.send(data))
+    except OSError:
+        return 0
 
 
 def _free(transport: Any) -> bool:
