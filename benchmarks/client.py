@@ -154,7 +154,8 @@ def alone(sock: socket.socket, request: bytes, finishes: bool = True) -> None:
     @param finishes: it is a job, whose finish event is waited for.
     @raise Trouble: it was refused, or the job did not succeed.
     """
-    tally = Tally()
     sock.sendall(request)
+    # Only now: what is not needed to send it is not waited for.
+    tally = Tally()
     while not (tally.finished if finishes else tally.accepted):
         tally.receive(sock.recv(CHUNK))
