@@ -13,7 +13,15 @@ def write(transport: Any, data: bytes) -> None:
     Write at once, where the transport can and nothing waits before it: to have the reactor look out for room first
     costs more than to write. What the system does not take, and every error, waits for the reactor as always.
     """
-    if _free(transport):
+    if (
+        isinstance(transport, FileDescriptor)
+        and transport.connected
+        and not transport.disconnecting
+        and not transport.dataBuffer
+        # What it was given since; a Twisted that keeps that elsewhere is written to as always.
+        and not getattr(transport, "_tempDataBuffer", True)
+    ):
+        # It is a connection with the system itself, in which nothing waits.
         data = data[_taken(transport, data) :]
     if data:
         transport.write(data)
@@ -26,15 +34,3 @@ def _taken(transport: Any, data: bytes) -> int:
         return os.write(transport.fileno(), data) if socket is None else int(socket.send(data))
     except OSError:
         return 0
-
-
-def _free(transport: Any) -> bool:
-    """Whether it is a connection with the system itself, in which nothing waits."""
-    return (
-        isinstance(transport, FileDescriptor)
-        and bool(transport.connected)
-        and not transport.disconnecting
-        and not transport.dataBuffer
-        # What it was given since; a Twisted that keeps that elsewhere is written to as always.
-        and not getattr(transport, "_tempDataBuffer", True)
-    )
