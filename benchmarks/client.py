@@ -24,6 +24,9 @@ WINDOW = 2000
 CHUNK = 1 << 18
 """How much is read at a time."""
 
+LITTLE = 1 << 12
+"""The same where one line is waited for: memory for more is had from the system, and given back, with each reading."""
+
 
 @contextlib.contextmanager
 def connected(daemon: Daemon) -> Iterator[socket.socket]:
@@ -154,7 +157,8 @@ def alone(sock: socket.socket, request: bytes, finishes: bool = True) -> None:
     @param finishes: it is a job, whose finish event is waited for.
     @raise Trouble: it was refused, or the job did not succeed.
     """
-    tally = Tally()
     sock.sendall(request)
+    # Only now: what is not needed to send it is not waited for.
+    tally = Tally()
     while not (tally.finished if finishes else tally.accepted):
-        tally.receive(sock.recv(CHUNK))
+        tally.receive(sock.recv(LITTLE))

@@ -160,6 +160,7 @@ class Daemon:
         self._resting: Timer | None = None
         self._pausing = False
         self._turning = False
+        self._missed = False
         self._now: Now | None = None
         self._dirty: set[Listener] = set()
         self._alarm: Timer | None = None
@@ -270,17 +271,22 @@ class Daemon:
         self._turning = False
         if self._pausing:
             self._let_pass()
-        if self._resting is not None and (len(self._gathered) >= ENOUGH or not self.scheduler.places.crowded):
-            self._resting.cancel()
-            self._rested()
+        if self._committing:
+            self._missed, self._now = True, None
+            if self._resting is not None and (len(self._gathered) >= ENOUGH or not self.scheduler.places.crowded):
+                self._resting.cancel()
+                self._rested()
             return
-        if not self._committing:
-            self._gathered += self.scheduler.fill(self._now or self.now())
+        self._missed = False
+        self._gathered += self.scheduler.fill(self._now or self.now())
         self._now = None
-        if self._committing or not self._gathered:
+        if not self._gathered:
             return
         gathered, self._gathered = self._gathered, []
-        heard, self._heard = [*self._heard, self.pool.heard()], []
+        heard, self._heard = self._heard, []
+        reported = self.pool.heard()
+        if reported is not None:
+            heard.append(reported)
         kept: list[Any] = []
         rest: list[Action | Perform] = []
         for action in gathered:
@@ -336,7 +342,8 @@ class Daemon:
     def _next_batch(self) -> None:
         self.pool.listen()
         self._committing = False
-        if not self._turning:
+        # With no turn meanwhile there is nothing new: neither to keep nor to start.
+        if self._missed and not self._turning:
             self._end_turn()
 
     def _perform_safe(self) -> None:
@@ -395,9 +402,10 @@ class Daemon:
         dirty, self._dirty = self._dirty, set()
         for listener in dirty:
             listener.flush()
-        for reports in heard:
-            self.pool.kept(reports)
-        self.pool.flush()
+        if heard:
+            for reports in heard:
+                self.pool.kept(reports)
+            self.pool.flush()
         if self._keep[0] and self.announced - self._kept_from > self._keep[0] * 1.1 + 100:
             self.prune()
         self._set_alarm()

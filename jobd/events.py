@@ -7,8 +7,6 @@ is said in L{jobd.actions}.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -17,7 +15,7 @@ from jobd.job import State
 from jobd.spec import Submission
 
 
-class Now(NamedTuple):
+class Now(msgspec.Struct, frozen=True, gc=False):
     """
     The time of an event, on two clocks.
 

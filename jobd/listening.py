@@ -164,6 +164,8 @@ def listen(description: str, endpoint: IStreamServerEndpoint, factory: IProtocol
     port = results[0] if results else Failure(UsageError("this kind of endpoint cannot be used here"))
     if not unix and not isinstance(port, Failure):
         notice_the_dead(port.socket)
+    if unix and not isinstance(port, Failure):
+        port.transport = _plain_unix()
     if isinstance(port, Failure):
         problem = port.value
         reason = problem.socketError if isinstance(problem, CannotListenError) else problem
@@ -176,6 +178,19 @@ def listen(description: str, endpoint: IStreamServerEndpoint, factory: IProtocol
         )
     listening: IListeningPort = port
     return listening
+
+
+def _plain_unix() -> type:
+    """
+    The transport of connections to a Unix socket, that reads bytes only: to look for descriptors as well, which nobody
+    sends, takes longer than to read a request.
+    """
+    from twisted.internet import tcp, unix
+
+    class Plain(unix.Server):
+        doRead = tcp.Connection.doRead  # type: ignore[assignment]
+
+    return Plain
 
 
 def notice_the_dead(listener: socket.socket) -> None:

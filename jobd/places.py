@@ -141,7 +141,7 @@ class Places:
         """
         taken: list[Job] = []
         turns = [] if self.paused else self._turns()
-        while turns:
+        while turns and (self._ready[True] or self._ready[False]):
             turn = turns[0] if len(turns) == 1 else min(turns, key=_rank)
             queue, line, needs_cpu = turn
             job = line.head()

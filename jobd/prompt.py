@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
@@ -12,21 +13,24 @@ def write(transport: Any, data: bytes) -> None:
     Write at once, where the transport can and nothing waits before it: to have the reactor look out for room first
     costs more than to write. What the system does not take, and every error, waits for the reactor as always.
     """
-    if _free(transport):
-        taken = transport.writeSomeData(data)
-        if isinstance(taken, int) and taken > 0:
-            data = data[taken:]
-    if data:
-        transport.write(data)
-
-
-def _free(transport: Any) -> bool:
-    """Whether it is a connection with the system itself, in which nothing waits."""
-    return (
+    if (
         isinstance(transport, FileDescriptor)
-        and bool(transport.connected)
+        and transport.connected
         and not transport.disconnecting
         and not transport.dataBuffer
         # What it was given since; a Twisted that keeps that elsewhere is written to as always.
         and not getattr(transport, "_tempDataBuffer", True)
-    )
+    ):
+        # It is a connection with the system itself, in which nothing waits.
+        data = data[_taken(transport, data) :]
+    if data:
+        transport.write(data)
+
+
+def _taken(transport: Any, data: bytes) -> int:
+    """How much of it the system takes. To ask through the transport costs more of Python than all else of a reply."""
+    socket = getattr(transport, "socket", None)
+    try:
+        return os.write(transport.fileno(), data) if socket is None else int(socket.send(data))
+    except OSError:
+        return 0

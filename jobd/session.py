@@ -115,6 +115,7 @@ class Session(Protocol):
         self._busy = False
         self._working = False
         self._resting = False
+        self._unread = False
         self._unanswered = 0
         self._input_over = False
         self._finishing = False
@@ -243,7 +244,11 @@ class Session(Protocol):
         """Read no more from a client whose requests have piled up, until they are worked off."""
         if self.gone or self._input_over:
             return
-        if self._requests:
+        full = bool(self._requests)
+        if full == self._unread:
+            return
+        self._unread = full
+        if full:
             self.transport.pauseProducing()
         else:
             self.transport.resumeProducing()

@@ -140,7 +140,8 @@ class Lines:
         if self._held or self._skipping:
             pieces[0] = self._join(pieces[0])
             self._held, self._skipping = bytearray(), False
-        self._hold(tail)
+        if tail:
+            self._hold(tail)
         limit = self.limit - 1
         return [
             None if line is None or len(line) > limit else line[:-1] if line[-1:] == b"\r" else line for line in pieces
@@ -148,7 +149,7 @@ class Lines:
 
     def _hold(self, tail: bytes) -> None:
         """Keep the beginning of a line until its end comes; drop it once it is too long."""
-        if self._skipping or not tail:
+        if self._skipping:
             return
         if len(self._held) + len(tail) >= self.limit:
             self._held, self._skipping = bytearray(), True

@@ -61,8 +61,8 @@ class Pool(Protocol):
     def listen(self) -> None:
         """Report, at once, what has happened since L{rest}, and go on."""
 
-    def heard(self) -> Heard:
-        """How much it has reported up to now: to be said again to L{kept}."""
+    def heard(self) -> Heard | None:
+        """How much it has reported up to now: to be said again to L{kept}. None: nothing since the last time."""
 
     def kept(self, heard: Heard) -> None:
         """All that had been reported then is kept by now; what was not would be reported again to the next daemon."""

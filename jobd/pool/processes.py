@@ -262,7 +262,9 @@ class ProcessPool:
         for runner in self._workers[COMMAND]:
             runner.listen()
 
-    def heard(self) -> tuple[list[tuple[Worker, int]], list[str]]:
+    def heard(self) -> tuple[list[tuple[Worker, int]], list[str]] | None:
+        if not self._fresh and not self._inheritance.spent:
+            return None
         heard = [(worker, worker.reports) for worker in self._fresh], self._inheritance.spent
         self._fresh, self._inheritance.spent = set(), []
         return heard

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
-import attrs
+import msgspec
 
 from jobd.actions import Kept
 from jobd.job import State
@@ -26,8 +26,7 @@ Specs = dict[int, tuple[float, bytes]]
 """By id, when a job was submitted, and its spec. One is missing where that can no longer be read."""
 
 
-@attrs.define(slots=True)
-class Record:
+class Record(msgspec.Struct, gc=False):
     """A job as it is kept. Times are seconds since 1970; C{outcome} and C{spec} are JSON."""
 
     id: int
@@ -43,8 +42,7 @@ class Record:
     retry_of: int | None
 
 
-@attrs.define(slots=True)
-class KeptEvent:
+class KeptEvent(msgspec.Struct, gc=False):
     """
     An event as it was announced.
 

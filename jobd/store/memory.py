@@ -31,7 +31,7 @@ class MemoryStore:
         self._records: dict[int, Record] = {}
         self._specs: dict[int, JobSpec] = {}
         self._fingerprints: dict[int, int] = {}
-        self._ending: dict[int, State | None] = {}
+        self._ending: dict[int, State] = {}
         self._events: list[KeptEvent] = []
         self._queues: dict[str, tuple[int | None, bool]] = {}
         self._next_id = 1
@@ -62,7 +62,7 @@ class MemoryStore:
             record.submitted,
             record.started,
             record.due,
-            self._ending[record.id],
+            self._ending.get(record.id),
             record.spec,
             record.outcome,
         )
@@ -105,16 +105,30 @@ class MemoryStore:
         if change.fingerprint is not None:
             self._fingerprints[job.id] = change.fingerprint
         self._records[job.id] = Record(
-            job.id, job.state, 0, job.submitted, None, None, None, None, None, job.spec, change.retry_of
+            job.id,
+            job.state,
+            job.attempt,
+            job.submitted,
+            job.started,
+            job.ended,
+            job.due,
+            None,
+            job.outcome,
+            job.spec,
+            change.retry_of,
         )
-        self._update(job)
+        if job.cursor or job.ending is not None:
+            self._update(job)
 
     def _update(self, job: Job) -> None:
         record = self._records[job.id]
         news = job.cursor and record.cursor is None
         record.state, record.attempt, record.started, record.ended = job.state, job.attempt, job.started, job.ended
         record.due, record.cursor, record.outcome = job.due, job.cursor or None, job.outcome
-        self._ending[job.id] = job.ending
+        if job.ending is not None:
+            self._ending[job.id] = job.ending
+        elif self._ending:
+            self._ending.pop(job.id, None)
         if news:
             self._ended += 1
             self._earliest = min(self._earliest, job.ended or 0.0)
@@ -156,7 +170,8 @@ class MemoryStore:
         del self._events[:place]
         self._ended -= len(gone)
         for number in gone:
-            del self._records[number], self._specs[number], self._ending[number]
+            del self._records[number], self._specs[number]
+            self._ending.pop(number, None)
             self._fingerprints.pop(number, None)
         done(gone)
 

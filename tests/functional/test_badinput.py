@@ -8,6 +8,8 @@ step, and that the daemon has logged no bug.
 from __future__ import annotations
 
 import json
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +325,17 @@ class Verbs(BadInput):
                 self.assertTrue(answer.startswith("#t error UNKNOWN_VERB"), answer)
             else:
                 self.refused(line, code)
+
+    def test_descriptors(self) -> None:
+        """A descriptor that comes with a request over a Unix socket goes nowhere, and the request is answered."""
+        reader, writer = os.pipe()
+        try:
+            socket.send_fds(self.talk.sock, [b"ping y\n"], [writer])
+        finally:
+            os.close(writer)
+        self.assertEqual("ok y", self.talk.line())
+        with open(reader, "rb") as pipe:
+            self.assertEqual(b"", pipe.read())
 
     def test_nothing_executable_in_an_error(self) -> None:
         """What an error repeats of the input has no control characters in it."""

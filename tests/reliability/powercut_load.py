@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import attrs
 import msgspec
 from msgspec import UNSET
 
@@ -46,8 +45,8 @@ def contents(snapshot: Snapshot, reader: Reader) -> Contents:
         "keys": sorted(snapshot.keys),
         "queues": sorted(snapshot.queues),
         "groups": {name: counts for name, counts in snapshot.groups.items() if counts},
-        "records": [attrs.astuple(record) for record in reader.select(Filter(), 0, ALL, False)],
-        "events": [attrs.astuple(event) for event in reader.events(0, ALL)],
+        "records": [msgspec.structs.astuple(record) for record in reader.select(Filter(), 0, ALL, False)],
+        "events": [msgspec.structs.astuple(event) for event in reader.events(0, ALL)],
     }
 
 

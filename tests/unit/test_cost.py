@@ -35,10 +35,13 @@ from tests.unit.simulation import START, call, submissions
 LEEWAY = 1.1
 """How many times its budget a cost may be."""
 
-ALONE = (241.5, 41.3)
+ALONE = (234.7, 39.4)
 """Lines and calls for a job from the bytes of its request to the bytes of its finish event, a request for each."""
 
-BATCHED = (190.5, 29.0)
+LONE = (470.0, 89.0)
+"""Of a call that has a turn of its own, and its end another, with nothing else under way."""
+
+BATCHED = (184.1, 27.2)
 """The same of a job in a list of a hundred, of whose end nobody is told."""
 
 ACCEPTED = (78.3, 10.5)
@@ -124,6 +127,13 @@ class CostTests(TestCase):
         self.assertEqual(1000, len(client.take()))
         self.check(ALONE, cost)
 
+    def test_lone(self) -> None:
+        """So does one with nothing else under way: it bears what a turn costs by itself."""
+        client = self.connected()
+        cost = counted(partial(lone, client, 200)).over(200)
+        self.assertEqual(400, len(client.take()))
+        self.check(LONE, cost)
+
     def test_batched(self) -> None:
         """So does one in a long list."""
         client = self.connected()
@@ -205,6 +215,12 @@ def alone(client: MemoryClient, jobs: int) -> None:
     """Calls, a request each, a hundred in what comes at a time."""
     for first in range(0, jobs, 100):
         client.feed(b"".join(b"call m:f [%d]\n" % number for number in range(first, first + 100)))
+
+
+def lone(client: MemoryClient, jobs: int) -> None:
+    """Calls, each when the one before has ended."""
+    for number in range(jobs):
+        client.feed(b"call m:f [%d]\n" % number)
 
 
 def batched(client: MemoryClient, jobs: int) -> None:

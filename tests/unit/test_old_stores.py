@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import attrs
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from jobd.job import State
@@ -67,7 +67,7 @@ class VersionOne(SynchronousTestCase):
                 reader.ids(Filter(label="first", key="nightly", group="night"), 10),
                 [record.state for record in reader.records([6])],
                 [(record.id, record.state) for record in reader.select(Filter(), 0, 100, False)],
-                attrs.astuple(reader.records([1])[0])[2:9],
+                msgspec.structs.astuple(reader.records([1])[0])[2:9],
             ]
 
         self.store.read(ask, lambda answer: None)

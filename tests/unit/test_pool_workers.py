@@ -113,6 +113,14 @@ class Programs:
         return [program for program in self.all if program.lane is lane]
 
 
+def keep(pool: ProcessPool) -> None:
+    """All that it has reported is kept. Once it has said so there is nothing more to be kept of that."""
+    heard = pool.heard()
+    assert heard is not None
+    assert pool.heard() is None
+    pool.kept(heard)
+
+
 class Misbehaviour(SynchronousTestCase):
     """A pool with one place."""
 
@@ -403,7 +411,7 @@ class Misbehaviour(SynchronousTestCase):
         pool.close(keep=True)
         runner.read = b""
         runner.say('H 1\nD 7 1 succeeded 0.1 {"exit_code": 0}\n')
-        pool.kept(pool.heard())
+        keep(pool)
         pool.flush()
         self.assertEqual((b"", []), (runner.read, self.ends()))
 
@@ -421,7 +429,7 @@ class Misbehaviour(SynchronousTestCase):
         for job_id in range(1, 5):
             runner.read = b""
             runner.say(f'D {job_id} 1 succeeded 0.1 {{"exit_code": 0}}\n')
-            pool.kept(pool.heard())
+            keep(pool)
             if job_id == 1:
                 pool.start(Start(5, 1, Lane.COMMAND, b"{}"))
             pool.flush()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.error import ConnectionLost
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import TestCase
 
@@ -25,37 +25,59 @@ class Interest:
         self.writers.discard(writer)
 
 
-class Descriptor(FileDescriptor):
+class System:
     """
-    A transport whose system takes C{room} bytes, or refuses with C{problem}.
+    A socket that takes C{room} bytes, or refuses with C{problem}.
 
-    @ivar taken: by the system.
+    @ivar taken: by it.
     """
+
+    def __init__(self) -> None:
+        self.taken = b""
+        self.room = 1 << 20
+        self.problem: OSError | None = None
+
+    def send(self, data: bytes) -> int:
+        if self.problem is not None:
+            raise self.problem
+        part = bytes(data[: self.room])
+        self.room -= len(part)
+        self.taken += part
+        return len(part)
+
+
+class Descriptor(FileDescriptor):
+    """A transport."""
 
     connected = 1
 
     def __init__(self) -> None:
         self.interest = Interest()
         super().__init__(self.interest)  # type: ignore[arg-type]
-        self.taken = b""
-        self.room = 1 << 20
-        self.problem: Exception | None = None
+        self.socket = System()
 
     def stopReading(self) -> None:
         """Nothing is read."""
 
-    def writeSomeData(self, data: bytes) -> int | Exception:
-        if self.problem is not None:
-            return self.problem
-        part = bytes(data[: self.room])
-        self.room -= len(part)
-        self.taken += part
-        return len(part)
+    def writeSomeData(self, data: bytes) -> int:
+        return self.socket.send(data)
 
     @property
     def waits(self) -> bool:
         """Whether the reactor is to write more."""
         return self in self.interest.writers
+
+
+class Pipe(Descriptor):
+    """The transport of one that has nothing but a number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        del self.socket
+        self._number = number
+
+    def fileno(self) -> int:
+        return self._number
 
 
 class WriteTests(TestCase):
@@ -67,24 +89,24 @@ class WriteTests(TestCase):
     def test_at_once(self) -> None:
         """However much it is, what the system takes it has before the call returns; nothing is left to the reactor."""
         for data in (b"ok 1\n", bytes(1 << 19)):
-            self.transport.taken = b""
+            self.transport.socket.taken = b""
             prompt.write(self.transport, data)
-            self.assertEqual((data, False), (self.transport.taken, self.transport.waits))
+            self.assertEqual((data, False), (self.transport.socket.taken, self.transport.waits))
 
     def test_no_room(self) -> None:
         """What the system does not take waits for the reactor, and keeps its turn."""
-        self.transport.room = 3
+        self.transport.socket.room = 3
         prompt.write(self.transport, b"ok 1\n")
-        self.assertEqual((b"ok ", True), (self.transport.taken, self.transport.waits))
-        self.transport.room = 100
+        self.assertEqual((b"ok ", True), (self.transport.socket.taken, self.transport.waits))
+        self.transport.socket.room = 100
         prompt.write(self.transport, b"ok 2\n")
-        self.assertEqual(b"ok ", self.transport.taken)
+        self.assertEqual(b"ok ", self.transport.socket.taken)
         self.transport.doWrite()
-        self.assertEqual((b"ok 1\nok 2\n", False), (self.transport.taken, self.transport.waits))
+        self.assertEqual((b"ok 1\nok 2\n", False), (self.transport.socket.taken, self.transport.waits))
 
     def test_broken(self) -> None:
         """An error is left for the reactor to find."""
-        self.transport.problem = ConnectionLost()
+        self.transport.socket.problem = BrokenPipeError()
         prompt.write(self.transport, b"ok 1\n")
         self.assertTrue(self.transport.waits)
 
@@ -92,13 +114,25 @@ class WriteTests(TestCase):
         """Where the transport is being closed the reactor writes the rest, as it is the one that closes it then."""
         self.transport.loseConnection()
         prompt.write(self.transport, b"ok 1\n")
-        self.assertEqual((b"", True), (self.transport.taken, self.transport.waits))
+        self.assertEqual((b"", True), (self.transport.socket.taken, self.transport.waits))
 
     def test_gone(self) -> None:
         """To a connection that is gone nothing is written."""
         self.transport.connected = 0
         prompt.write(self.transport, b"ok 1\n")
-        self.assertEqual((b"", False), (self.transport.taken, self.transport.waits))
+        self.assertEqual((b"", False), (self.transport.socket.taken, self.transport.waits))
+
+    def test_pipe(self) -> None:
+        """So it is with a pipe: what it takes it has at once, the rest waits."""
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        self.addCleanup(os.close, writer)
+        os.set_blocking(writer, False)
+        pipe = Pipe(writer)
+        prompt.write(pipe, b"S 1\n")
+        self.assertEqual((b"S 1\n", False), (os.read(reader, 100), pipe.waits))
+        prompt.write(pipe, bytes(1 << 20))
+        self.assertTrue(pipe.waits)
 
     def test_others(self) -> None:
         """A transport of another kind, as TLS is, is written to as always."""
