@@ -178,7 +178,8 @@ class Places:
         self._starts += count
         queue.queued -= count
         queue.running += count
-        queue.served = self._starts
+        if needs_cpu:
+            queue.served = self._starts
         self.running += count
         self.used += count * cost
 

@@ -175,7 +175,7 @@ class Queue:
     A named queue.
 
     @ivar limit: how many of its jobs may run at a time, or None.
-    @ivar served: when it was last served, in a count of all starts: of two queues with
+    @ivar served: when one of its jobs last got a processor, in a count of all starts: of two queues with
         equally urgent jobs the one that waited longer is next.
     """
 

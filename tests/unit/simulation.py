@@ -18,7 +18,7 @@ from jobd import events, wire
 from jobd.actions import Action, Announce, Fetch, Insert, Refuse, Reply, Start
 from jobd.events import Event, Now
 from jobd.job import TRANSITIONS, Job, Lane, State
-from jobd.places import UNIT
+from jobd.places import LARGEST, UNIT
 from jobd.ready import Queue
 from jobd.scheduler import NEAR, Scheduler
 from jobd.snapshot import Snapshot
@@ -327,9 +327,17 @@ def check_idle(scheduler: Scheduler) -> None:
         heads = [head for queue in scheduler.places.queues.values() if (head := head_of(queue, needs_cpu)) is not None]
         if heads:
             urgent = max(head.plan.priority for head in heads)
+            if needs_cpu and coming(scheduler) > urgent:
+                continue
             costs = [cost_of(scheduler, head) for head in heads if head.plan.priority == urgent]
             # A place takes at least one part of a processor, also where there is none.
             assert needs_cpu and max(1, *costs) + scheduler.places.used > scheduler.places.capacity, heads
+
+
+def coming(scheduler: Scheduler) -> int:
+    """The highest priority of those whose turn it is, and who are on their way: their place is kept for them."""
+    lines = [queue.line(True) for queue in scheduler.places.queues.values() if queue.open]
+    return max([line.top for line in lines if line.head() is None and line.row_is_far], default=-LARGEST)
 
 
 def head_of(queue: Queue, needs_cpu: bool) -> Job | None:

@@ -178,6 +178,13 @@ class OrderTests(TestCase):
         self.assertEqual("queued", bench.states(2)[0])
         self.assertEqual(UNIT, bench.scheduler.places.used)
 
+    def test_no_cpus_are_no_turn(self) -> None:
+        """Nor do they cost their queue its turn at a processor."""
+        bench = Bench(cpus=1)
+        bench.submit(job(), job(queue="a", cpus=0), job(queue="a"), job(queue="b"))
+        bench.finish(1)
+        self.assertEqual([1, 2, 3], bench.started())
+
     def test_no_cpus_over_capacity(self) -> None:
         """They start also while more is in use than there is."""
         bench = Bench(cpus=2)
