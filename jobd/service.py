@@ -212,7 +212,7 @@ def spare_the_collector() -> None:
     The daemon makes very many small objects without cycles. Left to itself the collector would walk
     over all queued jobs again and again; what is there now it need never look at.
     """
-    sys.setswitchinterval(0.0005)
+    sys.setswitchinterval(0.0001)
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)
