@@ -264,7 +264,7 @@ def main(point: str, passage: str, when: str, sabotage: str, *options: str) -> N
     trap = Trap(point, int(passage), when == "now")
     signal.signal(signal.SIGUSR1, trap.arm)
     set_points(trap)
-    replace(Scheduler, "__init__", lambda original: lambda scheduler, cpus: original(scheduler, cpus, NEAR))
+    replace(Scheduler, "__init__", lambda original: lambda scheduler, cpus, near: original(scheduler, cpus, NEAR))
     for take_away in SABOTAGES[sabotage]:
         take_away()
     sys.argv = ["twistd", *options]
