@@ -37,6 +37,7 @@ class Snapshot:
     @ivar instance: names what was kept: another one knows other jobs by the same ids.
     @ivar next_id: above every id ever given out.
     @ivar cursor: of the newest event ever kept.
+    @ivar changes: how many batches with neither a new id nor an event there ever were.
     @ivar jobs: those that had not ended, by growing id. They, and those that had, may be read only as they are gone
         through: do so before the first batch.
     @ivar ended: id and final state of those that had.
@@ -50,6 +51,7 @@ class Snapshot:
     instance: str = ""
     next_id: int = 1
     cursor: int = 0
+    changes: int = 0
     jobs: Iterable[Kept] = ()
     ended: Iterable[tuple[int, int]] = ()
     keys: Iterable[tuple[str, int, int]] = ()

@@ -24,11 +24,13 @@ class Batch(NamedTuple):
     """
     @ivar next_id: once this is kept; 0 where no job is new.
     @ivar cursor: of its newest event; 0 if it has none.
+    @ivar changes: 1 if it has neither, and is counted.
     """
 
     statements: list[Statement]
     next_id: int
     cursor: int
+    changes: int
 
 
 def prepare_batch(batch: Iterable[Kept]) -> Batch:
@@ -75,7 +77,12 @@ def prepare_batch(batch: Iterable[Kept]) -> Batch:
         (schema.END, ends),
     )
     statements = [statement for form, values in written for statement in _statements(form, values)]
-    return Batch(statements + others, max(new, default=-1) + 1, cursor)
+    statements += others
+    counted = bool(statements and not new and not cursor)
+    if counted:
+        # Else nobody would notice if the store came to lose it.
+        statements.append(schema.COUNT_CHANGES)
+    return Batch(statements, max(new, default=-1) + 1, cursor, int(counted))
 
 
 def _new_rows(new: dict[int, Insert]) -> tuple[list[Value], list[Value]]:

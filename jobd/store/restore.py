@@ -96,8 +96,13 @@ def high_marks(database: sqlite3.Connection) -> tuple[int, int]:
 
 def instance_of(database: sqlite3.Connection) -> str:
     """The name that the store was given, or an empty text."""
-    row = database.execute("SELECT value FROM marks WHERE name = 'instance'").fetchone()
-    return "" if row is None else f"{row[0]:016x}"
+    found = _mark(database, "instance")
+    return f"{found:016x}" if found else ""
+
+
+def _mark(database: sqlite3.Connection, name: str) -> int:
+    row = database.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 class Rows(Iterable[T]):
@@ -132,6 +137,7 @@ def read_snapshot(database: sqlite3.Connection) -> Snapshot:
         instance=instance_of(database),
         next_id=next_id,
         cursor=cursor,
+        changes=_mark(database, "changes"),
         jobs=Rows(_jobs, database),
         ended=Rows(_ended, database),
         keys=[(_text(key), number, fingerprint) for key, number, fingerprint in keys],

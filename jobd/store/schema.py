@@ -165,6 +165,9 @@ COUNT_OPENED: tuple[str, tuple[()]] = (
 )
 """A change for its own sake, as a row that stays the same is not written."""
 
+COUNT_CHANGES: tuple[str, tuple[()]] = (COUNT_OPENED[0].replace("'opened'", "'changes'"), ())
+"""One more batch that has neither a new id nor an event."""
+
 LIVE = "NOT EXISTS (SELECT 1 FROM ends WHERE ends.id = jobs.id)"
 """Of a row of C{jobs}: it has not ended."""
 

@@ -127,7 +127,8 @@ class SqliteStore:
         if fresh:
             sync_folders(self._path.parent)
         connections.append(self._connect())
-        self._promised.begin(Promise(snapshot.instance, self._synced, snapshot.next_id, snapshot.cursor))
+        safe = snapshot.next_id, snapshot.cursor, snapshot.changes
+        self._promised.begin(Promise(snapshot.instance, self._synced, *safe))
         return snapshot
 
     def _connect(self) -> sqlite3.Connection:
@@ -174,6 +175,7 @@ class SqliteStore:
                 ("instance", int(snapshot.instance, 16)),
                 ("next_id", snapshot.next_id),
                 ("cursor", snapshot.cursor),
+                ("changes", snapshot.changes),
             ):
                 database.execute(schema.WRITE_MARK, mark)
             database.execute(*schema.COUNT_OPENED)
@@ -195,22 +197,26 @@ class SqliteStore:
         another = found.instance not in ("", promise.instance)
         # A record that cannot be read may be the one with the newest cursor.
         told = found.cursor >= promise.cursor or any(kept.unreadable for kept in found.jobs)
-        if found.next_id >= promise.next_id and told and not another:
+        whole = found.next_id >= promise.next_id and told and found.changes >= promise.changes
+        if whole and not another:
             return attrs.evolve(found, instance=promise.instance, cursor=max(found.cursor, promise.cursor))
         if promise.synced or another:
             missing = "is another one than" if another else "knows less than"
             raise StoreError(
                 f"the job store {self._path} {missing} what was here: jobs up to {promise.next_id - 1} were accepted, "
-                f"it has jobs up to {found.next_id - 1}. Bring the right one back; "
-                f"or remove {self._promised.path} to go on without the jobs that are missing"
+                f"it has jobs up to {found.next_id - 1}, and what last became of them may be missing. "
+                f"Bring the right one back; or remove {self._promised.path} to go on without what is missing"
             )
         # What durability os allows: the machine failed. No id is given out again.
-        note = f"jobs from {found.next_id} to {promise.next_id - 1} were not on the disk when the machine failed"
+        lost = f"jobs from {found.next_id} to {promise.next_id - 1}"
+        what = lost if found.next_id < promise.next_id else "what last became of some jobs"
+        note = f"{what} had not reached the disk when the machine failed"
         return attrs.evolve(
             found,
             instance=promise.instance,
             next_id=max(found.next_id, promise.next_id),
             cursor=max(found.cursor, promise.cursor),
+            changes=max(found.changes, promise.changes),
             notes=[*found.notes, note],
         )
 

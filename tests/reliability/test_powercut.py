@@ -57,8 +57,8 @@ class Recording(SynchronousTestCase):
             self._whole(file.path)
             events.append(Sync(file.path.name))
 
-        def noted(file: promised.Promised, next_id: int, cursor: int) -> None:
-            note(file, next_id, cursor)
+        def noted(file: promised.Promised, next_id: int, cursor: int, changes: int) -> None:
+            note(file, next_id, cursor, changes)
             self._whole(file.path)
 
         for module in (sqlite, promised):
