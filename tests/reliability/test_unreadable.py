@@ -418,6 +418,8 @@ class Started(Files):
             self.assertEqual(["lost", "waiting"], [talk.state(number) for number in (damaged, other)])
             self.assertEqual(1, talk.json("stats")["unreadable"])
             self.assertEqual(before, talk.json("hello")["instance"])
+        # Then all that it has printed is here.
+        daemon.stop()
         self.assertIn(f"the record of job {damaged} cannot be read: it is lost", daemon.log())
 
     def test_nothing_kept(self) -> None:
