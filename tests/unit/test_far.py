@@ -13,7 +13,7 @@ from jobd import events
 from jobd.actions import Fetch, Insert, Note, Refuse, Start, Update
 from jobd.daemon import RETRY_FULL
 from jobd.errors import Full, StoreError
-from jobd.job import State
+from jobd.job import Job, State
 from jobd.places import BLOCK, LEAST
 from jobd.scheduler import Scheduler
 from jobd.snapshot import Kept, Snapshot
@@ -170,6 +170,21 @@ class FarTests(TestCase):
         bench.advance(2)
         (last,) = bench.submit(job())
         self.assertEqual([*range(1, 13), late, last], run_all(bench))
+
+    def test_ahead_of(self) -> None:
+        """How many are before it is known of each, wherever it stands, and of one that is not there."""
+        bench = crowded()
+        late = bench.one(delay=1)
+        bench.advance(2)
+        (last,) = bench.submit(job())
+        bench.cancel(3, 8)
+        line = bench.scheduler.places.queues["default"].line(True)
+        ahead = [
+            line.ahead_of(one) for number in range(2, last + 1) if (one := bench.scheduler.job(number)) is not None
+        ]
+        self.assertEqual((list(range(11)), late), (ahead, last - 1))
+        gone = submissions(job())[0]
+        self.assertEqual(11, line.ahead_of(Job(999, State.QUEUED, gone.plan, b"", 0.0)))
 
     def test_many_between(self) -> None:
         """Where such jobs and others take turns, blocks are as full as ever, and all of them run."""
