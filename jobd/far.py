@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
 
 from jobd.job import QUEUED, Job, Plan
 
@@ -66,15 +65,20 @@ class Block:
 
     def ids(self) -> list[int]:
         """Of those that are still there."""
-        return [number for number in self._ids if number not in self._gone]
+        gone = self._gone
+        return [number for number in self._ids if number not in gone] if gone else self._ids.tolist()
 
-    def jobs(self, found: dict[int, tuple[float, bytes]]) -> Iterator[Job]:
+    def jobs(self, found: dict[int, tuple[float, bytes]]) -> list[Job]:
         """
         Those that are still there, whole again.
 
-        @param found: when each was submitted, and its spec, as the store has them; what is not there it does not have.
+        @param found: when each was submitted, and its spec, as the store has them. What it does not have any more has
+            an empty one.
         """
+        gone, nothing = self._gone, (0.0, b"")
+        jobs = []
         for number, plan, notify in zip(self._ids, self._plans, self._notify, strict=True):
-            if number not in self._gone:
-                submitted, spec = found.get(number, (0.0, b""))
-                yield Job(number, QUEUED, plan, spec, submitted, notify)
+            if number not in gone:
+                submitted, spec = found.get(number, nothing)
+                jobs.append(Job(number, QUEUED, plan, spec, submitted, notify))
+        return jobs

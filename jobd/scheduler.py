@@ -401,13 +401,11 @@ class Scheduler:
 
     def _fetched(self, event: events.Fetched, now: Now, out: list[Action]) -> None:
         """Jobs are not far from their turn any more."""
-        jobs = list(event.block.jobs(event.found))
-        self.jobs.update((job.id, job) for job in jobs)
+        jobs = event.block.jobs(event.found)
+        self.jobs.update({job.id: job for job in jobs})
         self.places.come_near(event.block, jobs)
         for job in jobs:
-            try:
-                parse_kept(job.spec)
-            except (ValueError, RecursionError):
+            if not job.spec:
                 self.places.remove(job)
                 self.unreadable += 1
                 self._lose_record(job, now, out)

@@ -124,15 +124,17 @@ class Records(Files):
         """One that is damaged while the daemon runs, and has not come near its turn, is lost when it does."""
         daemon = self.daemon(near=1)
         client = daemon.connect()
-        client.send(*["run true"] * 8)
-        for column, value, number in (("spec", b"\xff{", 5), ("spec", None, 6), ("submitted", "x", 7)):
+        client.send(*["run true"] * 10)
+        text = '{"argv":["true"],\n"cwd":"/"}'
+        damage = (("spec", b"\xff{", 5), ("spec", None, 6), ("submitted", "x", 7), ("spec", "{", 8), ("spec", text, 9))
+        for column, value, number in damage:
             self.change(f"UPDATE jobs SET {column} = ? WHERE id = ?", value, number)
-        for number in (1, 2, 3, 4, 8):
+        for number in (1, 2, 3, 4, 10):
             daemon.pool.finish(number)
             daemon.settle()
         ends = [line.split()[2:4] for line in client.take() if line.startswith("* ")]
-        lost = [[number, "lost"] for number in "567"]
-        self.assertEqual(sorted([[number, "succeeded"] for number in "12348"] + lost), sorted(ends))
+        lost = [[number, "lost"] for number in "56789"]
+        self.assertEqual(sorted([[number, "succeeded"] for number in ("1", "2", "3", "4", "10")] + lost), sorted(ends))
         self.store.close()
 
     def test_lost(self) -> None:
