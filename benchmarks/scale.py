@@ -54,7 +54,8 @@ _ELSEWHERE = b'submit {"call": "benchmarks.nothing:nothing", "args": [%d], "queu
 def _queue(jobs: int) -> list[float | None]:
     """Everything on a daemon of its own: what is queued stays queued."""
     with tempfile.TemporaryDirectory(prefix="jobd-bench-") as folder, ExitStack() as stack:
-        daemon = Daemon(Path(folder).resolve(), *options("commit"))
+        # None is forgotten meanwhile: that would cost those that run last.
+        daemon = Daemon(Path(folder).resolve(), *options("commit"), "--keep-jobs", str(2 * jobs + _TAKEN))
         daemon.start()
         stack.callback(daemon.stop)
         taken, alone_taken = min(_TAKEN, jobs // 2), min(_TAKEN_ALONE, jobs // 2)

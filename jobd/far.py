@@ -35,17 +35,19 @@ class Block:
         """The highest id that was ever in it."""
         return self._ids[-1]
 
-    def has_room(self, size: int) -> bool:
-        """Whether a job may be added, where it may have so many."""
-        return len(self._ids) < size and not self.asked
-
-    def add(self, job: Job) -> None:
+    def add(self, job: Job, size: int) -> bool:
         """
         @param job: one with a higher id than any before.
+        @param size: how many there may be.
+        @return: whether there was room for it.
         """
-        self._ids.append(job.id)
+        ids = self._ids
+        if self.asked or len(ids) >= size:
+            return False
+        ids.append(job.id)
         self._notify.append(job.notify)
         self._plans.append(job.plan)
+        return True
 
     def __contains__(self, job_id: int) -> bool:
         place = bisect_left(self._ids, job_id)

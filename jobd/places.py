@@ -80,7 +80,7 @@ class Places:
         forgotten until it comes near; else it was not added.
         """
         plan = job.plan
-        queue = self.queue(plan.queue)
+        queue = self.queues.get(plan.queue) or self.queue(plan.queue)
         row = queue.line(plan.cpus > 0).row(plan.priority)
         if not row.far:
             if len(row.near) < self._least:

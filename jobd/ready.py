@@ -32,11 +32,11 @@ class Row:
         @param job: one with a higher id than any that was added so.
         @param size: how many jobs a block has at most.
         """
-        if not self.blocks or not self.blocks[-1].has_room(size):
+        if not self.blocks or not self.blocks[-1].add(job, size):
             block = Block()
+            block.add(job, size)
             self.far.append(block)
             self.blocks.append(block)
-        self.blocks[-1].add(job)
 
     def come_near(self, jobs: list[Job]) -> None:
         """The first block's jobs may have their turn from now on, and what stands behind it up to the next."""
