@@ -109,8 +109,8 @@ class Store(Protocol):
 
     def fetch(self, ids: Sequence[int], done: Callable[[Specs | Exception], None]) -> None:
         """
-        Call C{done} with the specs of these jobs, as they are kept after all batches that were given, or with the
-        exception. Unlike a question to the reader this waits for no other question.
+        Call C{done} with the specs of these jobs, of batches that were told to be safe, or with the exception. It
+        waits for no batch and for no question.
         """
 
     def prune(self, keep: int, before: float, done: Callable[[list[int] | Exception], None]) -> None:

@@ -1,9 +1,10 @@
 """
 Jobs in an SQLite file: durability C{commit} and C{os}.
 
-One thread writes, one reads; neither ever waits for the other (WAL). The
-writer takes one batch after the other from a queue: while it waits for the
-disk, the next batch gathers in the daemon.
+One thread writes, one reads for whoever asks, one fetches what comes near its
+turn; none ever waits for another (WAL). The writer takes one batch after the
+other from a queue: while it waits for the disk, the next batch gathers in the
+daemon.
 
 After an error that is not for want of room nothing more is written, and nothing synced: what a disk has
 once refused to sync it may forget without another word.
@@ -90,6 +91,7 @@ class SqliteStore:
         self._failed: Exception | None = None
         self._writing: SimpleQueue[Task | None] = SimpleQueue()
         self._reading: SimpleQueue[Task | None] = SimpleQueue()
+        self._fetching: SimpleQueue[Task | None] = SimpleQueue()
         self._threads: list[Thread] = []
 
     def open(self) -> Snapshot:
@@ -110,7 +112,8 @@ class SqliteStore:
             known = explain(problem, self._path)
             text = str(known) if isinstance(known, Full) else f"the job store {self._path} cannot be read: {problem}"
             raise StoreError(text) from problem
-        for name, work, database in zip(("writer", "reader"), (self._writing, self._reading), connections, strict=True):
+        work_of = {"writer": self._writing, "reader": self._reading, "fetcher": self._fetching}
+        for (name, work), database in zip(work_of.items(), connections, strict=True):
             thread = Thread(target=_serve, args=(work, database), name=f"jobd store {name}", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -126,7 +129,7 @@ class SqliteStore:
         snapshot = self._take_up(database, promise)
         if fresh:
             sync_folders(self._path.parent)
-        connections.append(self._connect())
+        connections += [self._connect(), self._connect()]
         safe = snapshot.next_id, snapshot.cursor, snapshot.changes
         self._promised.begin(Promise(snapshot.instance, self._synced, *safe))
         return snapshot
@@ -242,7 +245,7 @@ class SqliteStore:
                 answer = explain(problem, self._path)
             self._call_back(done, answer)
 
-        self._writing.put(look)
+        self._fetching.put(look)
 
     def prune(self, keep: int, before: float, done: Callable[[list[int] | Exception], None]) -> None:
         def write(database: sqlite3.Connection) -> None:
@@ -287,8 +290,8 @@ class SqliteStore:
         self._reading.put(work)
 
     def close(self) -> None:
-        self._writing.put(None)
-        self._reading.put(None)
+        for work in (self._writing, self._reading, self._fetching):
+            work.put(None)
         for thread in self._threads:
             thread.join()
         self._threads = []
