@@ -381,6 +381,7 @@ class SubmissionTests(Cases):
             b'{"argv": ["a"], "shell": "b"}',
             b'{"argv": ["\xff"]}',
             b'{"argv": ["a"], "cpus": -1}',
+            b'{"argv": ["a"],\n"cwd": "/"}',
             b'{"call": "m:f", "args": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
         ):
             with self.assertRaises((ValueError, RecursionError)):
