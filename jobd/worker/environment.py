@@ -107,4 +107,6 @@ else:
     def _let_go() -> None:
         """Whatever still reads the environment while the process ends must not find memory that is gone."""
         for name, (_, value) in _ours.items():
-            os.putenv(name, value)
+            # What a call has removed, or set itself, is not there any more.
+            if _VARIABLES.get(name) is value:
+                os.putenv(name, value)

@@ -31,10 +31,13 @@ print(memory() - before)
 
 AT_EXIT = """
 import atexit, subprocess
-atexit.register(lambda: subprocess.run("echo $JOBD_JOB_ID.$JOBD_TEST", shell=True))
+atexit.register(lambda: subprocess.run("echo $JOBD_JOB_ID.$JOBD_TEST$JOBD_GONE", shell=True))
 from jobd.worker.environment import name_job, set_variable
 name_job(b"17", b"1")
 set_variable("JOBD_TEST", "there")
+set_variable("JOBD_GONE", "gone")
+import os
+del os.environ["JOBD_GONE"]
 """
 
 
