@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -35,6 +36,9 @@ WAITING = (P50, P99, Metric("memory", "KiB each", more_is_better=False))
 _AHEAD = 4
 """Batches under way at a time."""
 
+_PARTS = 10
+"""Of a tenth of the jobs: so often the first and the last take turns."""
+
 _TAKEN = 100_000
 """How many jobs are run to see how fast they are dispatched, at most: more than are near their turn at first."""
 
@@ -58,12 +62,7 @@ def _queue(jobs: int) -> list[float | None]:
         daemon = Daemon(Path(folder).resolve(), *options("commit"), "--keep-jobs", str(2 * jobs + _TAKEN))
         daemon.start()
         stack.callback(daemon.stop)
-        taken, alone_taken = min(_TAKEN, jobs // 2), min(_TAKEN_ALONE, jobs // 2)
-        with connected(daemon) as sock:
-            flood(sock, [call(number) for number in range(100)])
-            alone(sock, b"pause default\n", finishes=False)
-            accept(sock, batches(alone_taken), _AHEAD)
-            empty = _dispatched(daemon, sock, alone_taken)
+        with _paused(daemon, jobs) as (sock, empty):
             # The first jobs make the daemon's heap; the idle memory is what is left of that.
             idle = proc.memory(daemon.pid, "Rss")
             first, last = _filled(sock, jobs)
@@ -77,18 +76,35 @@ def _queue(jobs: int) -> list[float | None]:
             restart = perf_counter() - began
             # Its workers have only just begun; those before had worked. None of the many runs meanwhile.
             flood(sock, [_ELSEWHERE % number for number in range(1000)])
-            full = _dispatched(daemon, sock, taken)
+            full = _dispatched(daemon, sock, min(_TAKEN, jobs // 2))
         return [first, last, last / first, more, memory, restart, full, full / empty]
 
 
+@contextmanager
+def _paused(daemon: Daemon, jobs: int) -> Iterator[tuple[socket.socket, float]]:
+    """A connection to a daemon that has run jobs, how many a second, and now only takes them in."""
+    taken = min(_TAKEN_ALONE, jobs // 2)
+    with connected(daemon) as sock:
+        flood(sock, [call(number) for number in range(100)])
+        alone(sock, b"pause default\n", finishes=False)
+        accept(sock, batches(taken), _AHEAD)
+        yield sock, _dispatched(daemon, sock, taken)
+
+
 def _filled(sock: socket.socket, jobs: int) -> tuple[float, float]:
-    """Submit so many jobs; the rates of the first tenth and of the last."""
+    """
+    Submit so many jobs. The rates of the first tenth and of the last: a part of the one and of the other in turn,
+    the first by a daemon that has no others, as a machine is not as fast in one second as in the next.
+    """
     tenth = max(1, jobs // 10)
-    first = tenth / accept(sock, batches(tenth), _AHEAD)
     # Written as they are needed: a client need not hold them all.
-    for _ in range(8):
+    for _ in range(9):
         accept(sock, batches(tenth), _AHEAD)
-    return first, tenth / accept(sock, batches(tenth), _AHEAD)
+    part = max(1, tenth // _PARTS)
+    with running_daemon(*options("commit")) as another, _paused(another, jobs) as (fresh, _):
+        rates = [[part / accept(each, batches(part), _AHEAD) for each in (fresh, sock)] for _ in range(_PARTS)]
+    first, last = (statistics.median(column) for column in zip(*rates, strict=True))
+    return first, last
 
 
 def _dispatched(daemon: Daemon, sock: socket.socket, jobs: int) -> float:

@@ -55,6 +55,12 @@ FETCHED_TOGETHER = 4
 PRUNE_EVERY = 3600.0
 """Seconds between two looks for jobs that are too old to be kept."""
 
+PRUNED_TOGETHER = 2000
+"""
+So many jobs that are too many are removed at a time, or of few that are kept a tenth: no batch waits long for it, and
+all at once would cost as much.
+"""
+
 LOG_FULL = 60.0
 """Seconds between two lines in the log while there is no room."""
 
@@ -168,6 +174,7 @@ class Daemon:
         self._full_logged = float("-inf")
         self._wanted: list[Block] = []
         self._keep: tuple[int, float] = (0, 0.0)
+        self._surplus = 0
         self._kept_from = 0
         self._perform_one: dict[type, Callable[[Any], None]] = {
             actions.Reply: self._reply,
@@ -406,7 +413,7 @@ class Daemon:
             for reports in heard:
                 self.pool.kept(reports)
             self.pool.flush()
-        if self._keep[0] and self.announced - self._kept_from > self._keep[0] * 1.1 + 100:
+        if self._keep[0] and self.announced - self._kept_from > self._keep[0] + self._surplus:
             self.prune()
         self._set_alarm()
 
@@ -538,6 +545,7 @@ class Daemon:
     def keep(self, number: int, age: float) -> None:
         """Keep that many ended jobs at most, and none that ended more than C{age} seconds ago."""
         self._keep = number, age
+        self._surplus = min(number // 10 + 100, PRUNED_TOGETHER)
         self.prune()
 
     def prune(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from jobd.job import State
 
 
@@ -41,13 +43,13 @@ class Ended:
             states.extend(bytes(place + 1 - len(states)))
         states[place] = state
 
-    def forget(self, job_id: int) -> None:
-        place = job_id - self._base
-        if 0 <= place < len(self._states):
-            self._states[place] = 0
-
-    def trim(self) -> None:
-        """Let go of the room that forgotten jobs at the beginning took."""
-        kept = self._states.lstrip(b"\0")
+    def forget(self, ids: Iterable[int]) -> None:
+        """These are no longer kept. The room that they took at the beginning is let go."""
+        base, states = self._base, self._states
+        there = range(base, base + len(states))
+        for job_id in ids:
+            if job_id in there:
+                states[job_id - base] = 0
+        kept = states.lstrip(b"\0")
         self._base += len(self._states) - len(kept)
         self._states = kept

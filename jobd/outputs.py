@@ -79,13 +79,12 @@ class Outputs:
 
     def remove(self, gone: list[int]) -> None:
         """Delete the output of jobs that are no longer kept: most have left none, so it is looked at what there is."""
-        by_folder: dict[str, set[str]] = {}
-        for number in gone:
-            by_folder.setdefault(output_folder(self.folder, number), set()).add(str(number))
-        for folder, ids in by_folder.items():
+        numbers = set(gone)
+        for folder in {output_folder(self.folder, number) for number in numbers}:
             with suppress(OSError):
                 for name in os.listdir(folder):
-                    if name.partition(".")[0] in ids:
+                    number = name.partition(".")[0]
+                    if number.isdecimal() and int(number) in numbers:
                         with suppress(OSError):
                             os.unlink(os.path.join(folder, name))
 

@@ -1,4 +1,4 @@
-"""Writing without waiting for the reactor's next round."""
+"""Writing, and reading on, without waiting for the reactor's next round."""
 
 from __future__ import annotations
 
@@ -34,3 +34,23 @@ def _taken(transport: Any, data: bytes) -> int:
         return os.write(transport.fileno(), data) if socket is None else int(socket.send(data))
     except OSError:
         return 0
+
+
+PIECE = 8192
+"""Bytes that Twisted reads from a pipe at a time (C{twisted.internet.fdesc.readFromFD})."""
+
+MORE = 1 << 16
+"""Bytes that a pipe holds."""
+
+
+def read_on(pipe: Any, data: bytes) -> bytes:
+    """
+    @param data: what the reactor has just read from the pipe. Where that was a whole piece, there is probably more.
+    @return: that, and what else is in the pipe now. Its end, and every error, the reactor finds as well.
+    """
+    if len(data) < PIECE:
+        return data
+    try:
+        return data + os.read(pipe.fileno(), MORE)
+    except OSError:
+        return data

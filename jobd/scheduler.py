@@ -319,10 +319,11 @@ class Scheduler:
         if notify:
             self._subscriptions.expect(notify)
         job = Job(job_id, QUEUED, submission.plan, submission.json, now.wall, notify)
-        out.append(Insert(job, spec, submission.fingerprint, retry_of))
         if submission.plain:
+            out.append(Insert(job, None if spec.label is None else spec, None, retry_of))
             self._queue(job)
         else:
+            out.append(Insert(job, spec, submission.fingerprint, retry_of))
             self._relate(job, submission, earlier, now, out)
         return job_id
 
@@ -665,12 +666,12 @@ class Scheduler:
         self.places.depth, self.places.ahead = event.depth, event.ahead
 
     def _pruned(self, event: events.Pruned, now: Now, out: list[Action]) -> None:
-        for job_id in event.ids:
-            self.ended.forget(job_id)
-            key = self._key_of.pop(job_id, None)
-            if key is not None:
-                del self.keys[key]
-        self.ended.trim()
+        self.ended.forget(event.ids)
+        if self._key_of:
+            for job_id in event.ids:
+                key = self._key_of.pop(job_id, None)
+                if key is not None:
+                    del self.keys[key]
 
 
 def _kill_of(job: Job) -> Kill:

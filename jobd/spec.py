@@ -88,6 +88,8 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     """
     A job as it was submitted: its fields, and the JSON they came in, which
     goes to the worker and the store as it is; how it is to be scheduled.
+    (Of the verb C{call} these are the fields that all calls of one callable have: the arguments, which
+    nobody asks for here, are in the JSON only.)
     C{fingerprint} is the L{digest} of a job that has a key. C{plain}: it has
     nothing to do with other jobs or with the time, so it is ready at once.
     """
@@ -134,7 +136,7 @@ def parse_job(json: bytes) -> Submission:
     if json.find(_BACKSLASH) >= 0 and json.find(b"\\u0000") >= 0:
         _refuse_nul(json)
     if len(json) > DEEPEST and json.count(b"[") + json.count(b"{") > DEEPEST:
-        _refuse_depth(spec)
+        _refuse_depth(spec.args, spec.kwargs)
     if json.find(_NEWLINE) >= 0:
         json = wire.to_json(_any.decode(json))
     plain = spec.key is None and not spec.after and not spec.delay and spec.group is None
@@ -215,14 +217,14 @@ def parse_call(argument: bytes) -> list[Submission]:
         called = _call(name)
     json = b"".join((called.json, field, rest, b"}"))
     try:
-        spec = called.with_arguments(_any.decode(rest)) if rest else called.spec
+        arguments = _any.decode(rest) if rest else None
     except (ValueError, RecursionError):
         # Not one value with nothing behind it that would become another field; or one that no job may have.
         wire.decode(_raw, rest)
         return [parse_job(json)]
     if len(rest) > DEEPEST and rest.count(b"[") + rest.count(b"{") > DEEPEST:
-        _refuse_depth(spec)
-    return [Submission(spec, json, called.plan)]
+        _refuse_depth(arguments)
+    return [Submission(called.spec, json, called.plan)]
 
 
 class _Called(msgspec.Struct, frozen=True):
@@ -235,11 +237,6 @@ class _Called(msgspec.Struct, frozen=True):
     spec: JobSpec
     plan: Plan
     json: bytes
-
-    def with_arguments(self, value: Any) -> JobSpec:
-        if isinstance(value, list):
-            return JobSpec(call=self.spec.call, args=value)
-        return JobSpec(call=self.spec.call, kwargs=value)
 
 
 _called: dict[bytes, _Called] = {}
@@ -317,8 +314,8 @@ def _check_call(spec: JobSpec) -> None:
         raise BadValue("cpus: a call takes a place of its own; 0 is for commands and for lane io")
 
 
-def _refuse_depth(spec: JobSpec) -> None:
-    level: list[Any] = [spec.args, spec.kwargs]
+def _refuse_depth(*values: Any) -> None:
+    level = list(values)
     for _ in range(DEEPEST):
         level = [part for value in level for part in _parts(value)]
     if any(isinstance(value, (list, dict)) for value in level):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 AHEAD = 0.02
 """Seconds of work that may be begun for one place: what the next urgent job waits at most."""
 
@@ -27,10 +29,13 @@ class Depth:
         self._overhead = overhead
         self._usual = AHEAD
 
-    def ended(self, wall: float) -> bool:
-        """One took so many seconds. Returns whether the value has changed."""
-        self._usual = wall if wall > AHEAD else 0.7 * self._usual + 0.3 * wall
-        fits = AHEAD / (self._usual + self._overhead)
+    def ended(self, seconds: Iterable[float]) -> bool:
+        """These took so long, one after the other. Returns whether the value has changed."""
+        usual = self._usual
+        for wall in seconds:
+            usual = wall if wall > AHEAD else 0.7 * usual + 0.3 * wall
+        self._usual = usual
+        fits = AHEAD / (usual + self._overhead)
         value = self.value
         if value <= fits and (value == self._most or fits <= 3 * value):
             return False

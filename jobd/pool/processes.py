@@ -22,7 +22,7 @@ from jobd.pool.depth import CALL, COMMANDS, MOST_CALLS, MOST_COMMANDS, Depth
 from jobd.pool.inheritance import Inheritance
 from jobd.pool.journals import Found, Journals
 from jobd.pool.shortage import Shortage
-from jobd.pool.worker import Attempt, End, SpawnedWorker, Worker
+from jobd.pool.worker import Attempt, SpawnedWorker, Worker
 from jobd.worker.gate import begun_of
 from jobd.worker.output import claim_output, discard_scratch
 from jobd.worker.unsent import Shared
@@ -317,32 +317,26 @@ class ProcessPool:
         if self._remembered:
             self._fresh.add(worker)
 
-    def ended(self, worker: Worker, ends: Sequence[End]) -> None:
+    def ended(self, worker: Worker, ends: list[Finished], seconds: list[float]) -> None:
         if self._leaving:
             return
         lane = worker.lane
-        reports: list[Report] = []
-        depth = self._depth if lane is CPU else self._ahead if lane is COMMAND else None
-        value = depth.value if depth is not None else 0
-        for start, state, wall, outcome in ends:
-            if start is None:
-                continue
-            if self._stopping and state is not SUCCEEDED:
-                reports.append(Returned(start.job_id, start.attempt))
-                continue
-            reports.append(Finished(start.job_id, start.attempt, state, outcome))
-            if depth is not None:
-                depth.ended(wall)
-            if self._stuck:
-                self._stuck.discard((start.job_id, start.attempt))
-            if self._taken:
-                self._leave_place((start.job_id, start.attempt))
+        if self._stuck or self._taken:
+            for end in ends:
+                self._stuck.discard((end.job_id, end.attempt))
+                self._leave_place((end.job_id, end.attempt))
         if (worker.slow or worker.closing) and not worker.inflight and not isinstance(worker, AdoptedWorker):
             worker.slow = worker.closing = False
         self._shortages[lane].worked()
-        self._report(*reports)
-        if depth is not None and depth.value != value:
+        self._report(*(map(self._as_stopping, ends) if self._stopping else ends))
+        depth = self._depth if lane is CPU else self._ahead if lane is COMMAND else None
+        if depth is not None and depth.ended(seconds):
             self._report_capacity()
+
+    @staticmethod
+    def _as_stopping(end: Finished) -> Report:
+        """What does not succeed now was ended by us."""
+        return end if end.state is SUCCEEDED else Returned(end.job_id, end.attempt)
 
     def progressed(self, job_id: int, attempt: int, json: bytes) -> None:
         self._progress(job_id, attempt, json)

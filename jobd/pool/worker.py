@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 from jobd import prompt
 from jobd.actions import Start
 from jobd.alarm import Clock, Timer
-from jobd.job import FINAL, Lane, State
+from jobd.events import Finished
+from jobd.job import FINAL, Lane
 from jobd.worker.unsent import Shared
 
 if TYPE_CHECKING:
@@ -36,18 +37,14 @@ Attempt = tuple[int, int]
 """A job's id and the number of its attempt."""
 
 
-End = tuple[Start | None, State, float, bytes]
-"""What was to be done, None if nobody wants to know; how it ended, after how many seconds, and the outcome."""
-
-
 class Owner(Protocol):
     """The pool, as its workers see it."""
 
     def at_once(self, happen: Callable[[bytes], object], data: bytes) -> None:
         """Let happen what the worker has said in one piece."""
 
-    def ended(self, worker: Worker, ends: Sequence[End]) -> None:
-        """Attempts have ended, in this order."""
+    def ended(self, worker: Worker, ends: list[Finished], seconds: list[float]) -> None:
+        """Attempts have ended, in this order, each after so many seconds."""
 
     def returned(self, worker: Worker, start: Start) -> None:
         """An attempt it was given was not begun."""
@@ -93,7 +90,7 @@ class Worker:
         self.closing = False
         self.ready = False
         self.pid = 0
-        self.reports = 0
+        self.reports = self._told = 0
         self.status = ""
         self.signal = ""
         self.exit_code: int | None = None
@@ -171,30 +168,35 @@ class Worker:
             self.log.error("worker {pid} says a line without an end, and is killed", pid=self.pid)
             self._tail = b""
             self.kill()
-        ends: list[End] = []
+        claim = self.claim
+        ends: list[Finished] = []
+        seconds: list[float] = []
         for line in lines:
             try:
                 if line[:2] == b"D ":
-                    _, job_id, attempt, word, wall, outcome = line.split(b" ", 5)
-                    state, seconds = _ENDS[word], float(wall)
-                    start = self.claim((int(job_id), int(attempt)))
+                    _, job, number, word, wall, outcome = line.split(b" ", 5)
+                    job_id, attempt, state, lasted = int(job), int(number), _ENDS[word], float(wall)
+                    wanted = claim((job_id, attempt)) is not None
                     self.reports += 1
-                    ends.append((start, state, seconds, outcome))
+                    if wanted:
+                        ends.append(Finished(job_id, attempt, state, outcome))
+                        seconds.append(lasted)
                     continue
-                if ends:
-                    self._report(ends)
-                    ends = []
+                self._report(ends, seconds)
+                ends, seconds = [], []
                 self._said(line)
             except (ValueError, KeyError, IndexError):
                 self.log.error("worker {pid} said what it should not: {line}", pid=self.pid, line=line[:200])
-        if ends:
-            self._report(ends)
+        self._report(ends, seconds)
 
-    def _report(self, ends: list[End]) -> None:
-        """So many attempts have ended, one after the other."""
-        self.begun = self._clock.seconds()
-        self._owner.reported(self)
-        self._owner.ended(self, ends)
+    def _report(self, ends: list[Finished], seconds: list[float]) -> None:
+        """What has ended up to now, each after so many seconds."""
+        if self.reports != self._told:
+            self._told = self.reports
+            self._owner.reported(self)
+        if ends:
+            self.begun = self._clock.seconds()
+            self._owner.ended(self, ends, seconds)
 
     def _said(self, line: bytes) -> None:
         kind = line[:2]
@@ -320,7 +322,8 @@ class SpawnedWorker(Worker, ProcessProtocol):
         self.pid = self.transport.pid or 0
 
     def outReceived(self, data: bytes) -> None:
-        self.received(data)
+        pipe = getattr(self.transport, "pipes", {}).get(1)
+        self.received(data if pipe is None else prompt.read_on(pipe, data))
 
     def errReceived(self, data: bytes) -> None:
         for line in data.decode("utf-8", "replace").splitlines():

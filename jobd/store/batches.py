@@ -10,14 +10,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from typing import Any, NamedTuple
 
 from jobd.actions import Insert, KeepGroupEvent, KeepQueue, Kept, Update
-from jobd.job import RUNNING, Job
+from jobd.job import RUNNING, Job, JobSpec
 from jobd.store import schema
 
 Value = int | float | str
 Statement = tuple[str, Sequence[Any]]
+
+_PLAIN = JobSpec()
+"""Of a job that has neither key nor group nor label."""
 
 
 class Batch(NamedTuple):
@@ -25,12 +29,15 @@ class Batch(NamedTuple):
     @ivar next_id: once this is kept; 0 where no job is new.
     @ivar cursor: of its newest event; 0 if it has none.
     @ivar changes: 1 if it has neither, and is counted.
+    @ivar ended: how many jobs end in it; C{oldest}: when the first of them did.
     """
 
     statements: list[Statement]
     next_id: int
     cursor: int
     changes: int
+    ended: int
+    oldest: float
 
 
 def prepare_batch(batch: Iterable[Kept]) -> Batch:
@@ -69,6 +76,8 @@ def prepare_batch(batch: Iterable[Kept]) -> Batch:
             begun += (job_id, job.started or 0)
         else:
             rest += _change_row(job)
+    width = len(schema.END.columns)
+    ended, oldest = len(ends) // width, float(min(ends[schema.ENDED_AT :: width], default=inf))
     written = (
         (schema.PLAIN, plain),
         (schema.WHOLE, whole),
@@ -82,7 +91,7 @@ def prepare_batch(batch: Iterable[Kept]) -> Batch:
     if counted:
         # Else nobody would notice if the store came to lose it.
         statements.append(schema.COUNT_CHANGES)
-    return Batch(statements, max(new, default=-1) + 1, cursor, int(counted))
+    return Batch(statements, max(new, default=-1) + 1, cursor, int(counted), ended, oldest)
 
 
 def _new_rows(new: dict[int, Insert]) -> tuple[list[Value], list[Value]]:
@@ -92,7 +101,7 @@ def _new_rows(new: dict[int, Insert]) -> tuple[list[Value], list[Value]]:
     for job_id, insert in new.items():
         if _is_plain(insert):
             job = insert.job
-            plain += (job_id, +job.state, job.submitted, job.started or 0, job.spec.decode(), insert.spec.queue)
+            plain += (job_id, +job.state, job.submitted, job.started or 0, job.spec.decode(), job.plan.queue)
         else:
             whole += _whole_row(insert)
     return plain, whole
@@ -106,9 +115,7 @@ def _is_plain(insert: Insert) -> bool:
     """Whether there is no more to a new job than the columns of C{schema.PLAIN}, as for most."""
     job, spec = insert.job, insert.spec
     return (
-        spec.key is None
-        and spec.group is None
-        and spec.label is None
+        (spec is None or (spec.key is None and spec.group is None and spec.label is None))
         and insert.retry_of is None
         and job.due is None
         and job.outcome is None
@@ -118,7 +125,7 @@ def _is_plain(insert: Insert) -> bool:
 
 
 def _whole_row(insert: Insert) -> tuple[Value, ...]:
-    job, spec = insert.job, insert.spec
+    job, spec = insert.job, insert.spec or _PLAIN
     return (
         job.id,
         +job.state,
@@ -133,7 +140,7 @@ def _whole_row(insert: Insert) -> tuple[Value, ...]:
         insert.fingerprint or 0,
         spec.group or "",
         spec.label or "",
-        spec.queue,
+        job.plan.queue,
         insert.retry_of or 0,
     )
 

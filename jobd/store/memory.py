@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from math import inf
 from typing import Any, TypeVar
 
@@ -101,7 +102,7 @@ class MemoryStore:
     def _insert(self, change: Insert) -> None:
         job = change.job
         self._next_id = max(self._next_id, job.id + 1)
-        self._specs[job.id] = change.spec
+        self._specs[job.id] = change.spec or _only_queued(job.plan.queue)
         if change.fingerprint is not None:
             self._fingerprints[job.id] = change.fingerprint
         self._records[job.id] = Record(
@@ -229,3 +230,9 @@ class MemoryStore:
 
     def floor(self) -> int:
         return self._floor
+
+
+@lru_cache(1000)
+def _only_queued(queue: str) -> JobSpec:
+    """Of jobs that have no key, no group and no label."""
+    return JobSpec(queue=queue)

@@ -16,25 +16,44 @@ SELECT '[' || group_concat(id) || ']' FROM (SELECT id FROM ends WHERE cursor <= 
 """
 """All in one row: for each row the thread would have to ask for the interpreter's lock."""
 
+ENDED = "SELECT count(*), min(iif(typeof(ended) = 'real', ended, NULL)) FROM ends"
+
 _numbers = msgspec.json.Decoder(list[int])
 
 
 class Pruning:
     """
-    Which ends are old by number the index tells; which by age it does not, as clocks are set. So it is remembered that
-    none of those looked at ended before a time, and next time only later ones are looked at.
+    Which ends are old by number the index tells; which by age it does not, as clocks are set. How many there are, and
+    when the first of them ended, is looked for once, and from then on known from what is written.
     """
 
     def __init__(self) -> None:
-        self._looked_at = 0
+        self._count: int | None = None
+        """None: it is to be looked for."""
         self._oldest = math.inf
+
+    def ended(self, count: int, oldest: float) -> None:
+        """
+        That many more are kept now.
+
+        @param oldest: when the first of them ended.
+        """
+        if self._count is not None:
+            self._count += count
+            self._oldest = min(self._oldest, oldest)
 
     def prune(self, database: sqlite3.Connection, keep: int, before: float) -> list[int]:
         """See L{jobd.store.Store.prune}. What was given out stays known as given out, by its marks."""
-        floor = max(_by_number(database, keep), self._by_age(database, before))
+        if self._count is None:
+            self._count, oldest = database.execute(ENDED).fetchone()
+            self._oldest = math.inf if oldest is None else oldest
+        floor = _by_number(database, self._count - keep)
+        if self._oldest < before:
+            floor = max(floor, _by_age(database, before))
         if not floor:
             return []
-        (ids,) = database.execute(GONE, (floor,)).fetchone()
+        (text,) = database.execute(GONE, (floor,)).fetchone()
+        ids = _numbers.decode(text)
         next_id, cursor = high_marks(database)
         with transaction(database):
             database.execute("DELETE FROM jobs WHERE id IN (SELECT id FROM ends WHERE cursor <= ?)", (floor,))
@@ -42,26 +61,24 @@ class Pruning:
             database.execute("DELETE FROM group_events WHERE cursor <= ?", (floor,))
             for mark in (("floor", floor), ("next_id", next_id), ("cursor", cursor)):
                 database.execute(schema.WRITE_MARK, mark)
-        return _numbers.decode(ids)
-
-    def _by_age(self, database: sqlite3.Connection, before: float) -> int:
-        """The highest cursor of those that ended before a time, or 0."""
-        sql = "SELECT max(cursor), min(ended) FROM ends WHERE cursor > ? AND typeof(ended) = 'real'"
-        newest, oldest = database.execute(sql, (self._looked_at,)).fetchone()
-        if newest is not None:
-            self._looked_at, self._oldest = newest, min(self._oldest, oldest)
-        if self._oldest >= before:
-            return 0
-        self._looked_at, self._oldest = 0, math.inf
-        found: int | None = database.execute("SELECT max(cursor) FROM ends WHERE ended < ?", (before,)).fetchone()[0]
-        return found or 0
+        if self._oldest < before:
+            # The next one has to look how old the others are.
+            self._count = None
+        else:
+            self._count -= len(ids)
+        return ids
 
 
-def _by_number(database: sqlite3.Connection, keep: int) -> int:
+def _by_number(database: sqlite3.Connection, surplus: int) -> int:
     """The highest cursor of those that are too many, or 0."""
-    surplus = database.execute("SELECT count(*) FROM ends").fetchone()[0] - keep
     if surplus <= 0:
         return 0
     sql = "SELECT cursor FROM ends ORDER BY cursor LIMIT 1 OFFSET ?"
-    floor: int = database.execute(sql, (surplus - 1,)).fetchone()[0]
-    return floor
+    row = database.execute(sql, (surplus - 1,)).fetchone()
+    return row[0] if row is not None else 0
+
+
+def _by_age(database: sqlite3.Connection, before: float) -> int:
+    """The highest cursor of those that ended before a time, or 0."""
+    found: int | None = database.execute("SELECT max(cursor) FROM ends WHERE ended < ?", (before,)).fetchone()[0]
+    return found or 0

@@ -119,6 +119,9 @@ CHANGE = Form("jobs", ("id", *_MAY_CHANGE), changes=", ".join(f"{name} = exclude
 END = Form("ends", ("id", "cursor", "state", "attempt", "started", "ended", "outcome"))
 """A job has ended."""
 
+ENDED_AT = END.columns.index("ended")
+"""Where in such a row stands when."""
+
 NOTHING = {
     **dict.fromkeys(("started", "ended", "due", "ending", "retry_of"), "0"),
     **dict.fromkeys(("outcome", "key", "grp", "label"), "''"),

@@ -226,13 +226,14 @@ class SqliteStore:
     # Writing.
 
     def commit(self, batch: Iterable[Kept], done: Callable[[Exception | None], None]) -> None:
-        statements, *highest = prepare_batch(batch)
+        prepared = prepare_batch(batch)
 
         def write(database: sqlite3.Connection) -> None:
-            problem = self._write(database, lambda: write_batch(database, statements))
+            problem = self._write(database, lambda: write_batch(database, prepared.statements))
             self._call_back(done, problem if isinstance(problem, Exception) else None)
             if problem is None:
-                self._promised.note(*highest)
+                self._promised.note(prepared.next_id, prepared.cursor, prepared.changes)
+                self._pruning.ended(prepared.ended, prepared.oldest)
 
         self._writing.put(write)
 

@@ -92,11 +92,12 @@ class SqlDisk:
         return read_snapshot(self._database)
 
     def prepare(self, batch: Iterable[Kept]) -> Any:
-        return prepare_batch(batch).statements
+        return prepare_batch(batch)
 
     def write(self, prepared: Any) -> None:
-        if prepared:
-            write_batch(self._database, prepared)
+        if prepared.statements:
+            write_batch(self._database, prepared.statements)
+            self._pruning.ended(prepared.ended, prepared.oldest)
 
     def fetch(self, ids: Sequence[int]) -> Specs:
         return read_specs(self._database, ids)

@@ -13,8 +13,7 @@ class DepthTests(SynchronousTestCase):
 
     def after(self, *walls: float) -> Depth:
         depth = Depth(MOST_CALLS, CALL)
-        for wall in walls:
-            depth.ended(wall)
+        depth.ended(walls)
         return depth
 
     def test_begins_with_one(self) -> None:
@@ -26,7 +25,7 @@ class DepthTests(SynchronousTestCase):
         depth = Depth(MOST_CALLS, CALL)
         seen = [depth.value]
         for _ in range(200):
-            if depth.ended(0.0):
+            if depth.ended([0.0]):
                 seen.append(depth.value)
         self.assertEqual(sorted(seen), seen)
         self.assertLessEqual(depth.value, min(MOST_CALLS, UNIT))
@@ -35,7 +34,7 @@ class DepthTests(SynchronousTestCase):
     def test_one_long_call_counts_at_once(self) -> None:
         """One call that takes long ends the sharing, whatever came before."""
         depth = self.after(*[0.0] * 200)
-        self.assertTrue(depth.ended(2 * AHEAD))
+        self.assertTrue(depth.ended([2 * AHEAD]))
         self.assertEqual(1, depth.value)
 
     def test_no_more_ahead_than_the_limit(self) -> None:
@@ -48,7 +47,7 @@ class DepthTests(SynchronousTestCase):
         """With calls that take as long as ever the value settles."""
         for wall in (0.0002, 0.0008, 0.0032, 0.0067):
             depth = self.after(*[wall] * 300)
-            self.assertFalse(any(depth.ended(wall) for _ in range(100)), wall)
+            self.assertFalse(any(depth.ended([wall]) for _ in range(100)), wall)
 
     def test_a_power_of_two(self) -> None:
         """The value divides a place without a rest."""

@@ -19,9 +19,8 @@ class EndedTests(TestCase):
         """Nothing is known of a job that has not ended, whatever its id; forgetting it is nothing."""
         ended = Ended()
         for number in (0, 1, -5, 10**30):
-            ended.forget(number)
+            ended.forget([number])
             self.assertIsNone(ended.get(number))
-        ended.trim()
         self.assertEqual(0, len(ended))
 
     def test_first_is_not_oldest(self) -> None:
@@ -32,13 +31,13 @@ class EndedTests(TestCase):
         self.assertEqual([State.SUCCEEDED, None, State.FAILED], [ended.get(n) for n in (999_990, 999_991, 1_000_000)])
 
     def test_room(self) -> None:
-        """A job takes a byte, from the oldest kept on; trimming lets go of what was forgotten before that."""
+        """A job takes a byte, from the oldest kept on: what was forgotten before that takes none."""
         ended = Ended()
         for number in range(1, 1001):
             ended.set(number, State.SUCCEEDED)
-        for number in range(1, 901):
-            ended.forget(number)
-        ended.trim()
+        ended.forget([500, 900])
+        self.assertEqual((1000, 998, 1), (len(ended._states), len(ended), ended._base))
+        ended.forget(range(1, 901))
         self.assertEqual((100, 100, 901), (len(ended._states), len(ended), ended._base))
         ended.set(900, State.LOST)
         self.assertEqual((State.LOST, State.SUCCEEDED), (ended.get(900), ended.get(901)))
@@ -46,22 +45,17 @@ class EndedTests(TestCase):
     @bounded(200)
     @given(
         st.lists(
-            st.tuples(
-                st.sampled_from(["set", "set", "forget", "trim"]), st.integers(1, 60), st.sampled_from(sorted(FINAL))
-            )
+            st.tuples(st.lists(st.integers(1, 60), max_size=4), st.integers(1, 60), st.sampled_from(sorted(FINAL)))
         )
     )
-    def test_like_a_dictionary(self, steps: list[tuple[str, int, State]]) -> None:
+    def test_like_a_dictionary(self, steps: list[tuple[list[int], int, State]]) -> None:
         """It is a dictionary from id to state."""
         ended, model = Ended(), dict[int, State]()
-        for step, number, state in steps:
-            if step == "set":
-                ended.set(number, state)
-                model[number] = state
-            elif step == "forget":
-                ended.forget(number)
-                model.pop(number, None)
-            else:
-                ended.trim()
+        for gone, number, state in steps:
+            ended.set(number, state)
+            model[number] = state
+            if gone:
+                ended.forget(gone)
+                model = {one: found for one, found in model.items() if one not in gone}
             self.assertEqual(model, {n: found for n in range(62) if (found := ended.get(n)) is not None})
             self.assertEqual(len(model), len(ended))

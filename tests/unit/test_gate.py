@@ -158,11 +158,11 @@ class AheadTests(SynchronousTestCase):
         """After some short commands several are wanted for each place, after a long one or one that waited just one."""
         depth = Depth(MOST_COMMANDS, COMMANDS)
         for _ in range(20):
-            depth.ended(0.002)
+            depth.ended([0.002])
         self.assertEqual(4, depth.value)
         self.assertTrue(depth.reset())
         self.assertEqual((1, False), (depth.value, depth.reset()))
         for _ in range(20):
-            depth.ended(0.002)
-        self.assertTrue(depth.ended(2 * AHEAD))
+            depth.ended([0.002])
+        self.assertTrue(depth.ended([2 * AHEAD]))
         self.assertEqual(1, depth.value)

@@ -118,7 +118,9 @@ class OutputsTests(SynchronousTestCase):
     def test_remove(self) -> None:
         """The output of jobs that are no longer kept goes, all attempts of it, and nothing else."""
         paths = [self.write(b"x", 1, attempt, stream) for attempt in (1, 2) for stream in ("out", "err")]
-        other = self.write(b"x", 2)
+        others = [self.write(b"x", 2), paths[0].with_name("notes"), paths[0].with_name("\u00b9.1.out")]
+        for path in others[1:]:
+            path.touch()
         self.outputs.remove([1, 3])
         self.assertEqual([False] * 4, [path.exists() for path in paths])
-        self.assertTrue(other.exists())
+        self.assertEqual([True] * 3, [path.exists() for path in others])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from jobd.actions import Start
+from jobd.events import Finished
 from jobd.job import Lane
 from jobd.pool.adopted import AdoptedWorker
 from jobd.pool.estate import Estate
 from jobd.pool.journals import Found, Journals
-from jobd.pool.worker import Attempt, End, Worker
+from jobd.pool.worker import Attempt, Worker
 
 
 class Socket(StringTransport):
@@ -30,14 +31,14 @@ class Heard:
 
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
+        self.reports: list[int] = []
 
     def at_once(self, happen: Callable[[bytes], object], data: bytes) -> None:
         happen(data)
 
-    def ended(self, worker: Worker, ends: Sequence[End]) -> None:
-        for start, state, _, outcome in ends:
-            if start is not None:
-                self.told.append(("ended", start.job_id, state.word, outcome))
+    def ended(self, worker: Worker, ends: list[Finished], seconds: list[float]) -> None:
+        assert len(ends) == len(seconds)
+        self.told += [("ended", end.job_id, end.state.word, end.outcome) for end in ends]
 
     def returned(self, worker: Worker, start: Start) -> None:
         self.told.append(("returned", start.job_id))
@@ -52,7 +53,7 @@ class Heard:
         self.told.append(("progressed", job_id))
 
     def reported(self, worker: Worker) -> None:
-        """It has told an outcome."""
+        self.reports.append(worker.reports)
 
     def gone(self, worker: Worker) -> None:
         self.told.append(("gone",))
@@ -78,6 +79,14 @@ class OtherVersions(SynchronousTestCase):
         self.worker.dataReceived(b'W 1 1 {}\nD 1 1 succeeded 0.5 {"exit_code": 0, "new": 1}\nD 2 1 failed 0.5 {}\n')
         expected = [("ended", 1, "succeeded", b'{"exit_code": 0, "new": 1}'), ("ended", 2, "failed", b"{}")]
         self.assertEqual(expected, self.heard.told)
+
+    def test_unwanted(self) -> None:
+        """An outcome that nobody wants to know is no end, but counts: it has to be told that it is kept."""
+        self.worker.dataReceived(b"H 7\nA 9 1\nA 1 1\nE\nD 9 1 failed 0.5 {}\n")
+        self.assertEqual(([], [1]), (self.heard.told, self.heard.reports))
+        self.worker.dataReceived(b"D 1 1 succeeded 0.5 {}\nP 1 1 {}\nD 2 1 failed 0.5 {}\n")
+        self.assertEqual([2, 3], self.heard.reports[1:])
+        self.assertEqual(["ended", "progressed", "ended"], [what for what, *_ in self.heard.told])
 
     def test_stuck(self) -> None:
         """That something it runs is stuck is heard from it as from any other."""

@@ -1,10 +1,11 @@
-"""Claims of writing without waiting for the reactor."""
+"""Claims of writing, and reading on, without waiting for the reactor."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
+from twisted.internet import fdesc
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import TestCase
@@ -139,3 +140,52 @@ class WriteTests(TestCase):
         transport = StringTransport()
         prompt.write(transport, b"ok 1\n")
         self.assertEqual(b"ok 1\n", transport.value())
+
+
+class End:
+    """Of a pipe."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        os.set_blocking(descriptor, False)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class ReadOnTests(TestCase):
+    """What else is in a pipe."""
+
+    piece = b"x" * prompt.PIECE
+
+    def setUp(self) -> None:
+        self.reader, self.writer = map(End, os.pipe())
+        self.addCleanup(self.reader.close)
+        self.addCleanup(self.writer.close)
+
+    def test_piece(self) -> None:
+        """After a whole piece the rest is read; after less it is not looked for."""
+        os.write(self.writer.fileno(), b"more")
+        self.assertEqual(self.piece[1:], prompt.read_on(self.reader, self.piece[1:]))
+        self.assertEqual(self.piece + b"more", prompt.read_on(self.reader, self.piece))
+
+    def test_nothing(self) -> None:
+        """Where there is no more, or nothing any more, it is what was read; the reactor finds out as well."""
+        self.assertEqual(self.piece, prompt.read_on(self.reader, self.piece))
+        self.writer.close()
+        self.assertEqual(self.piece, prompt.read_on(self.reader, self.piece))
+        self.assertEqual(b"", os.read(self.reader.fileno(), 1))
+        self.reader.close()
+        self.assertEqual(self.piece, prompt.read_on(self.reader, self.piece))
+
+    def test_twisted(self) -> None:
+        """That is how much Twisted reads from a pipe at a time."""
+        os.write(self.writer.fileno(), self.piece + b"x")
+        told: list[bytes] = []
+        fdesc.readFromFD(self.reader.fileno(), told.append)
+        self.assertEqual([prompt.PIECE], [len(data) for data in told])

@@ -452,7 +452,9 @@ class ShortTests(TestCase):
             (b"m:f   []", [], UNSET),
         ):
             (one,) = parse_call(argument)
-            self.assertEqual((args, kwargs), (one.spec.args, one.spec.kwargs))
+            whole = parse_job(one.json)
+            self.assertEqual((args, kwargs), (whole.spec.args, whole.spec.kwargs))
+            self.assertEqual((whole.plan, whole.plain, whole.spec.call), (one.plan, one.plain, one.spec.call))
 
     def test_call_wrong(self) -> None:
         """Else it says what it takes; the arguments are one JSON value and nothing behind it."""
@@ -477,7 +479,7 @@ class RememberedTests(TestCase):
         self.patch(spec, "_NAMES", 2)
         for number in (1, 2, 3, 1):
             (one,) = parse_call(b"m%d:f [1]" % number)
-            self.assertEqual((f"m{number}:f", [1]), (one.spec.call, one.spec.args))
+            self.assertEqual((f"m{number}:f", [1]), (one.spec.call, parse_job(one.json).spec.args))
             self.assertEqual(b'{"call": "m%d:f", "args": [1]}' % number, one.json)
             with self.assertRaises(BadValue):
                 parse_call(b"m%d [1]" % number)

@@ -418,6 +418,23 @@ class StoreClaims(Claims):
         self.assertEqual([4, 5], [event.cursor for event in self.ask(lambda reader: reader.events(0, 100))])
         self.assertEqual([], self.prune(2))
 
+    def test_prune_by_number_again(self) -> None:
+        """How many there are is known as more end, as some go by their age, and when it is opened again."""
+        changes = [new_job(number) for number in range(1, 21)]
+        self.keep(*changes)
+        for cursor, change in enumerate(changes[:12], 1):
+            self.keep(end(change, cursor, ended=100.0 * cursor))
+        self.assertEqual([1, 2, 3, 4], self.prune(8))
+        self.keep(*(end(change, cursor, ended=100.0 * cursor) for cursor, change in enumerate(changes[12:15], 13)))
+        self.assertEqual([5, 6, 7], self.prune(8))
+        self.assertEqual([8, 9], self.prune(8, 1000.0))
+        self.assertEqual([], self.prune(6))
+        self.assertEqual([10], self.prune(5))
+        self.keep(*(end(change, cursor, ended=100.0 * cursor) for cursor, change in enumerate(changes[15:17], 16)))
+        self.reopen()
+        self.assertEqual([11, 12], self.prune(5))
+        self.assertEqual([13, 14, 15, 16, 17, 18, 19, 20], self.ids())
+
     def test_prune_by_age(self) -> None:
         """What ended before a time is not kept, and nothing that ended before it: events have no holes."""
         changes = [new_job(number) for number in range(1, 5)]
@@ -471,6 +488,20 @@ class StoreClaims(Claims):
         self.keep(new_job(2, json=b'{"argv": ["b"], "key": "k"}'))
         ((key, job_id, _),) = self.plain(self.reopen())["keys"]
         self.assertEqual(("k", 2), (key, job_id))
+
+    def test_nothing_special(self) -> None:
+        """A job without key, group and label may come without its fields, whatever else there is to keep of it."""
+        plain, delayed = (new_job(number, json=b'{"argv": ["a"], "queue": "q"}') for number in (1, 2))
+        delayed.job.due, delayed.job.state = 1500.0, State.WAITING
+        for change in (plain, delayed):
+            change.spec = None
+        self.keep(plain, delayed)
+        self.assertEqual([1, 2], self.ask(lambda reader: reader.ids(Filter(queue="q"), 10)))
+        self.assertEqual([], self.ask(lambda reader: reader.ids(Filter(queue="default"), 10)))
+        first, second = self.ask(lambda reader: reader.records([1, 2]))
+        self.assertEqual((None, 1500.0), (first.due, second.due))
+        self.assertEqual(plain.job.spec, second.spec)
+        self.assertEqual(([], {}), tuple(self.plain(self.reopen())[name] for name in ("keys", "groups")))
 
     def test_order(self) -> None:
         """Batches are told to be safe in the order in which they were given, and a prune takes its turn among them."""
