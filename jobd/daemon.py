@@ -15,22 +15,23 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from jobd import actions, events, wire
+from jobd import actions, events, recall, wire
 from jobd.actions import Action
 from jobd.alarm import Clock, Timer
 from jobd.errors import Full, StoreError
 from jobd.events import Event, Now
-from jobd.far import Block
-from jobd.job import WIRE_WORDS, State
-from jobd.pages import Pages
+from jobd.fetching import Fetching
+from jobd.job import State
+from jobd.listener import Listener, Watcher
 from jobd.pool import Heard, Pool
+from jobd.retention import Retention
 from jobd.scheduler import Scheduler
-from jobd.store import KeptEvent, Reader, Specs, Store
+from jobd.store import Reader, Store
 
 T = TypeVar("T")
 
@@ -49,60 +50,8 @@ ENOUGH = 256
 RETRY_FULL = 1.0
 """Seconds between two tries to keep a batch for which there was no room."""
 
-FETCHED_TOGETHER = 4
-"""Blocks of jobs that come near their turn: neither the store nor the reactor has others wait long for so many."""
-
-PRUNE_EVERY = 3600.0
-"""Seconds between two looks for jobs that are too old to be kept."""
-
-PRUNED_TOGETHER = 2000
-"""
-So many jobs that are too many are removed at a time, or of few that are kept a tenth: no batch waits long for it, and
-all at once would cost as much.
-"""
-
 LOG_FULL = 60.0
 """Seconds between two lines in the log while there is no room."""
-
-
-class Listener(Protocol):
-    """A connection, as the daemon sees it: it speaks, and is told when the turn is over."""
-
-    def send(self, line: bytes) -> None:
-        """Lines for the client. They may gather until L{flush}."""
-
-    def announce(self, line: bytes) -> None:
-        """A finish event that it asked for. One that watches gets it with all the others."""
-
-    def answer(self, line: bytes) -> None:
-        """The reply line of the oldest request without one."""
-
-    def flush(self) -> None:
-        """The turn is over: let go what has gathered."""
-
-    def finish(self) -> None:
-        """It is owed nothing more, and has ended its input."""
-
-    def hold(self, by: int) -> None:
-        """Count what is still being looked up for it: it is not finished before that is told."""
-
-    def hang_up(self) -> None:
-        """It cannot be told what it has asked for: close it, once it has got what was said."""
-
-    def drained(self) -> Deferred[None]:
-        """Fires once the client has taken what was sent, or is gone."""
-
-    @property
-    def gone(self) -> bool:
-        """There is nobody any more to tell anything."""
-
-
-class Watcher(Protocol):
-    """Gets every announcement, and progress if it wants it."""
-
-    def announced(self, cursor: int, job_id: int, line: bytes) -> None: ...
-
-    def progressed(self, job_id: int, line: bytes) -> None: ...
 
 
 Perform = Callable[[], object]
@@ -130,6 +79,7 @@ class Daemon:
     @ivar instance: what L{jobd.snapshot.Snapshot} says of the store.
     @ivar announced: the newest cursor that was told to anybody.
     @ivar progress: what running jobs last said of their progress, JSON.
+    @ivar retention: how long ended jobs are kept.
     """
 
     log = Logger()
@@ -155,7 +105,7 @@ class Daemon:
         self.announced = 0
         self.progress: dict[int, bytes] = {}
         self.full = False
-        self.forgotten: Callable[[list[int]], None] = lambda gone: None
+        self.retention = Retention(store, clock, wall, self.handle)
         self._turn, self._broken, self._halted, self._wall = turn, broken, halted, wall
         self._rest = rest
         self._gathered: list[Action | Perform] = []
@@ -172,10 +122,7 @@ class Daemon:
         self._alarm: Timer | None = None
         self._alarm_at: float | None = None
         self._full_logged = float("-inf")
-        self._wanted: list[Block] = []
-        self._keep: tuple[int, float] = (0, 0.0)
-        self._surplus = 0
-        self._kept_from = 0
+        self._fetching = Fetching(store, clock, self.handle, self._store_failed)
         self._perform_one: dict[type, Callable[[Any], None]] = {
             actions.Reply: self._reply,
             actions.Refuse: self._refuse,
@@ -183,7 +130,7 @@ class Daemon:
             actions.Recall: self._recall,
             actions.RecallGroup: self._recall_group,
             actions.Close: self._close,
-            actions.Fetch: self._fetch,
+            actions.Fetch: lambda action: self._fetching.want(action.block),
             actions.Halt: lambda action: self._halted(action.keep),
             actions.Note: lambda action: self.log.info("{text}", text=action.text),
         }
@@ -200,7 +147,7 @@ class Daemon:
         found = self.scheduler.restore(snapshot, self.now())
         self.instance = snapshot.instance
         self.announced = self.scheduler.cursor
-        self._kept_from = self.announced - len(self.scheduler.ended)
+        self.retention.begin(self.announced, len(self.scheduler.ended))
         running = [action for action in found if isinstance(action, actions.Start)]
         self.pool.open(self.handle, self.progressed, running)
         self.gather(found[len(running) :])
@@ -413,8 +360,7 @@ class Daemon:
             for reports in heard:
                 self.pool.kept(reports)
             self.pool.flush()
-        if self._keep[0] and self.announced - self._kept_from > self._keep[0] + self._surplus:
-            self.prune()
+        self.retention.announced(self.announced)
         self._set_alarm()
 
     def _set_alarm(self) -> None:
@@ -452,7 +398,7 @@ class Daemon:
 
     def _announce(self, action: actions.Announce) -> None:
         self.announced = cursor = action.cursor
-        line = event_line(cursor, action.job_id, action.state, action.outcome)
+        line = recall.event_line(cursor, action.job_id, action.state, action.outcome)
         for conn in action.conns:
             listener = self.listeners.get(conn)
             if listener is not None:
@@ -474,12 +420,6 @@ class Daemon:
         for watcher in list(self.watchers):
             watcher.progressed(job_id, line)
 
-    def _recall(self, action: actions.Recall) -> None:
-        self._tell_again(action.conn, lambda listener: self._tell_finishes(listener, action.ids))
-
-    def _recall_group(self, action: actions.RecallGroup) -> None:
-        self._tell_again(action.conn, lambda listener: self._tell_group(listener, action.group))
-
     def _tell_again(self, conn: int, tell: Callable[[Listener], Coroutine[Deferred[Any], Any, None]]) -> None:
         listener = self.listeners.get(conn)
         if listener is None:
@@ -489,81 +429,16 @@ class Daemon:
         told.addErrback(lambda failure: self.log.failure("could not recall", failure))
         told.addCallback(lambda _: listener.hold(-1))
 
-    async def _tell_finishes(self, listener: Listener, ids: Sequence[int]) -> None:
-        """How these have ended, as fast as the client takes it."""
-        pages = Pages()
-        begun = 0
-        while begun < len(ids) and not listener.gone:
-            some = ids[begun : begun + pages.size]
-            begun += len(some)
-            found = await self.read(_finishes(some))
-            pages.read(found)
-            await listener.drained()
-            self._send_kept(listener, found)
+    def _recall(self, action: actions.Recall) -> None:
+        self._tell_again(action.conn, lambda listener: recall.tell_finishes(self, listener, action.ids))
 
-    async def _tell_group(self, listener: Listener, name: str) -> None:
-        event = await self.read(lambda reader: reader.group_event(name))
-        self._send_kept(listener, [] if event is None else [event])
-
-    def _send_kept(self, listener: Listener, found: Sequence[KeptEvent]) -> None:
-        for event in found:
-            listener.send(kept_line(event))
-        listener.flush()
+    def _recall_group(self, action: actions.RecallGroup) -> None:
+        self._tell_again(action.conn, lambda listener: recall.tell_group(self, listener, action.group))
 
     def _close(self, action: actions.Close) -> None:
         listener = self.listeners.get(action.conn)
         if listener is not None:
             listener.finish()
-
-    # Jobs that come near their turn.
-
-    def _fetch(self, action: actions.Fetch) -> None:
-        self._wanted.append(action.block)
-        if len(self._wanted) == 1:
-            self._fetch_next()
-
-    def _fetch_next(self) -> None:
-        """Blocks come in the order in which they are wanted, some together."""
-        blocks = self._wanted[:FETCHED_TOGETHER]
-
-        def done(found: Specs | Exception) -> None:
-            if isinstance(found, Full):
-                self.clock.callLater(RETRY_FULL, self._fetch_next)
-            elif isinstance(found, Exception):
-                # Else they would wait for ever, and those behind them, and nobody would know why.
-                self._store_failed(found)
-            else:
-                del self._wanted[: len(blocks)]
-                self.handle(*(events.Fetched(block, found) for block in blocks))
-                if self._wanted:
-                    self._fetch_next()
-
-        self.store.fetch([number for block in blocks for number in block.ids()], done)
-
-    # Keeping house.
-
-    def keep(self, number: int, age: float) -> None:
-        """Keep that many ended jobs at most, and none that ended more than C{age} seconds ago."""
-        self._keep = number, age
-        self._surplus = min(number // 10 + 100, PRUNED_TOGETHER)
-        self.prune()
-
-    def prune(self) -> None:
-        self._kept_from = max(self._kept_from, self.announced - self._keep[0])
-        before = self._wall() - self._keep[1]
-        self.store.prune(self._keep[0], before, self._pruned)
-
-    def prune_regularly(self) -> Timer:
-        """Look for old jobs now and every hour. Returns the timer of the first hour."""
-        self.prune()
-        return self.clock.callLater(PRUNE_EVERY, self.prune_regularly)
-
-    def _pruned(self, gone: list[int] | Exception) -> None:
-        if isinstance(gone, Exception):
-            self.log.error("old jobs could not be removed: {problem}", problem=gone)
-        elif gone:
-            self.handle(events.Pruned(gone))
-            self.forgotten(gone)
 
     async def close(self, keep: bool = False) -> None:
         """
@@ -582,15 +457,3 @@ class Daemon:
 
 def _call(action: Perform) -> None:
     action()
-
-
-def _finishes(ids: Sequence[int]) -> Callable[[Reader], list[KeptEvent]]:
-    return lambda reader: reader.finishes(ids)
-
-
-def event_line(cursor: int, job_id: int, state: State | None, outcome: bytes) -> bytes:
-    return wire.event(cursor, job_id, b"group" if state is None else WIRE_WORDS[state], outcome)
-
-
-def kept_line(event: KeptEvent) -> bytes:
-    return event_line(event.cursor, event.job_id, event.state, event.json)

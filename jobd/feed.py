@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from jobd.daemon import Daemon, Listener, kept_line
+from jobd.daemon import Daemon
+from jobd.listener import Listener
 from jobd.pages import Pages
+from jobd.recall import kept_line
 from jobd.store import KeptEvent
 
 

@@ -7,8 +7,10 @@ from twisted.logger import Logger
 
 from jobd import wire
 from jobd.alarm import Timer
-from jobd.daemon import Daemon, Listener, kept_line
+from jobd.daemon import Daemon
+from jobd.listener import Listener
 from jobd.outputs import Outputs
+from jobd.recall import kept_line
 
 PART = 128 * 1024
 """Bytes in one event."""

@@ -141,10 +141,10 @@ class JobdService(Service):
             settings.output_limit,
             self._daemon.at_once,
         )
-        self._daemon.forgotten = lambda gone: self._reactor.callInThread(outputs.remove, gone)
+        self._daemon.retention.forgotten = lambda gone: self._reactor.callInThread(outputs.remove, gone)
         self._daemon.open(self._pool)
-        self._daemon.keep(settings.keep_jobs, settings.keep_days * SECONDS_A_DAY)
-        self._daemon.prune_regularly()
+        self._daemon.retention.keep(settings.keep_jobs, settings.keep_days * SECONDS_A_DAY)
+        self._daemon.retention.prune_regularly()
         self._tell()
         spare_the_collector()
 

@@ -10,10 +10,10 @@ requests waiting for them.
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET
 from twisted.internet.defer import Deferred
 
 from jobd import events, spec, wire
@@ -29,8 +29,19 @@ from jobd.errors import (
 )
 from jobd.feed import Feed
 from jobd.job import WORDS, State
+from jobd.options import (
+    MOST_SHOWN,
+    DrainOptions,
+    FollowOptions,
+    ListOptions,
+    OutputOptions,
+    Progress,
+    QueueOptions,
+    WatchOptions,
+    take_options,
+)
 from jobd.outputs import FILE_OF
-from jobd.selector import MOST, Filter, Selector, take_selector
+from jobd.selector import MOST, Selector, take_selector
 from jobd.session import Handler, Session
 from jobd.spec import Submission
 from jobd.store import Record
@@ -38,62 +49,6 @@ from jobd.why import why, why_ended
 from jobd.wire import Request
 
 Waiting = Coroutine[Deferred[Any], Any, None]
-
-MOST_SHOWN = 1000
-"""Jobs in one reply of C{list} or C{show}."""
-
-
-LARGEST = 2**62
-"""No id and no offset is larger: stores and files take numbers of 64 bits."""
-
-# Options: what may stand in the JSON of a verb's argument.
-
-
-class WatchOptions(msgspec.Struct, forbid_unknown_fields=True):
-    since: Annotated[int, Meta(ge=0)] | None = None
-    progress: bool = False
-
-
-class ListOptions(Filter, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    start: Annotated[int, Meta(ge=0, le=LARGEST)] = msgspec.field(default=0, name="from")
-    limit: Annotated[int, Meta(ge=1, le=MOST_SHOWN)] = 100
-    newest: bool = False
-
-
-class OutputOptions(msgspec.Struct, forbid_unknown_fields=True):
-    stream: str = "stdout"
-    start: Annotated[int, Meta(ge=-LARGEST, le=LARGEST)] = msgspec.field(default=0, name="from")
-    limit: Annotated[int, Meta(ge=1, le=wire.MAX_RESULT)] = 64 * 1024
-    attempt: Annotated[int, Meta(ge=1)] | None = None
-
-
-class FollowOptions(msgspec.Struct, forbid_unknown_fields=True):
-    stream: str = "both"
-    start: Annotated[int, Meta(ge=0, le=LARGEST)] = msgspec.field(default=0, name="from")
-
-
-class Progress(msgspec.Struct, forbid_unknown_fields=True):
-    done: float | UnsetType = UNSET
-    total: float | UnsetType = UNSET
-    text: Annotated[str, Meta(max_length=1024)] | UnsetType = UNSET
-
-
-class QueueOptions(msgspec.Struct, forbid_unknown_fields=True):
-    limit: Annotated[int, Meta(ge=0, le=1000000)] | UnsetType | None = UNSET
-    paused: bool | UnsetType = UNSET
-
-
-class DrainOptions(msgspec.Struct, forbid_unknown_fields=True):
-    keep_running: bool = False
-
-
-def _options(kind: type[Any], text: bytes) -> Any:
-    """The options, or their defaults where there are none."""
-    if not text.strip():
-        return kind()
-    known = [field.encode_name for field in msgspec.structs.fields(kind)]
-    return wire.decode(msgspec.json.Decoder(kind), text, known)
-
 
 # Submissions.
 
@@ -220,7 +175,7 @@ async def _wait_group(session: Session, request: Request, group: str) -> None:
 
 
 async def watch(session: Session, request: Request) -> None:
-    options: WatchOptions = _options(WatchOptions, request.argument)
+    options: WatchOptions = take_options(WatchOptions, request.argument)
     if session.feed is not None:
         raise BadValue("this connection watches already; open another one to watch from elsewhere")
     await session.daemon.settled()
@@ -237,7 +192,7 @@ async def watch(session: Session, request: Request) -> None:
 
 async def follow(session: Session, request: Request) -> None:
     selector, rest = take_selector(request.argument)
-    options: FollowOptions = _options(FollowOptions, rest)
+    options: FollowOptions = take_options(FollowOptions, rest)
     streams = ("stdout", "stderr") if options.stream == "both" else (_stream(options.stream),)
     ids = await _ids(session, selector)
     await session.daemon.settled()
@@ -299,7 +254,7 @@ def _times(record: Record) -> dict[str, Any]:
 
 
 async def list_(session: Session, request: Request) -> None:
-    options: ListOptions = _options(ListOptions, request.argument)
+    options: ListOptions = take_options(ListOptions, request.argument)
     options.states(), options.ranges()
     await session.daemon.settled()
     records = await session.daemon.read(
@@ -334,7 +289,7 @@ async def why_(session: Session, request: Request) -> None:
 
 async def output(session: Session, request: Request) -> None:
     job_id, rest = _one(request, ' and options, as: output 17 {"stream": "stderr"}')
-    options: OutputOptions = _options(OutputOptions, rest)
+    options: OutputOptions = take_options(OutputOptions, rest)
     stream = _stream(options.stream)
     await session.daemon.settled()
     records = await session.daemon.read(lambda reader: reader.records([job_id]))
@@ -398,7 +353,7 @@ async def _cancel_filter(session: Session, request: Request, selector: Selector)
 
 def progress(session: Session, request: Request) -> None:
     job_id, rest = _one(request, ' and how far it is, as: progress 17 {"done": 3, "total": 10}')
-    report: Progress = _options(Progress, rest)
+    report: Progress = take_options(Progress, rest)
     job = session.daemon.scheduler.jobs.get(job_id)
     if job is None or job.state is not State.RUNNING:
         if session.daemon.scheduler.state_of(job_id) is None:
@@ -410,7 +365,7 @@ def progress(session: Session, request: Request) -> None:
 
 def queue(session: Session, request: Request) -> None:
     word, _, rest = request.argument.strip().partition(b" ")
-    options: QueueOptions = _options(QueueOptions, rest)
+    options: QueueOptions = take_options(QueueOptions, rest)
     name = _queue_name(word)
     session.tell(events.SetQueue(session.conn, request.tag, name, options.limit, options.paused, show=True))
 
@@ -437,7 +392,7 @@ def _queue_name(word: bytes) -> str:
 
 
 def drain(session: Session, request: Request) -> None:
-    options: DrainOptions = _options(DrainOptions, request.argument)
+    options: DrainOptions = take_options(DrainOptions, request.argument)
     session.tell(events.Drain(session.conn, request.tag, options.keep_running))
 
 

@@ -272,7 +272,7 @@ class Walk:
     def prune(self) -> None:
         life = self.world.life
         assert life is not None
-        life.alive(lambda: life.daemon.keep(self.rng.randint(10, 40), self.rng.choice([30.0, 1e9, 1e9])))
+        life.alive(lambda: life.daemon.retention.keep(self.rng.randint(10, 40), self.rng.choice([30.0, 1e9, 1e9])))
 
     # What goes wrong with the disk.
 

@@ -7,9 +7,10 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from jobd import events
-from jobd.daemon import ENOUGH, LOG_FULL, PRUNE_EVERY, RETRY_FULL
+from jobd.daemon import ENOUGH, LOG_FULL, RETRY_FULL
 from jobd.errors import Full, StoreError
 from jobd.job import State
+from jobd.retention import PRUNE_EVERY
 from jobd.store.memory import MemoryStore
 from jobd.testing import FakePool, HeldStore, MemoryDaemon
 
@@ -449,11 +450,11 @@ class Keeping(SynchronousTestCase):
         self.daemon = MemoryDaemon(pool=FakePool(script=lambda start: (State.SUCCEEDED, {})))
         self.client = self.daemon.connect()
         self.gone: list[int] = []
-        self.daemon.daemon.forgotten = self.gone.extend
+        self.daemon.daemon.retention.forgotten = self.gone.extend
 
     def test_by_number(self) -> None:
         """Of very many only the newest are kept; the others' ids are unknown from then on, their keys free."""
-        self.daemon.daemon.keep(10, 1e9)
+        self.daemon.daemon.retention.keep(10, 1e9)
         for number in range(120):
             self.client.send(f'submit {{"argv": ["a"], "key": "k{number}"}}')
         self.client.take()
@@ -469,8 +470,8 @@ class Keeping(SynchronousTestCase):
 
     def test_by_age(self) -> None:
         """What ended too long ago goes with the next look, once an hour."""
-        self.daemon.daemon.keep(1000, 2 * PRUNE_EVERY)
-        self.daemon.daemon.prune_regularly()
+        self.daemon.daemon.retention.keep(1000, 2 * PRUNE_EVERY)
+        self.daemon.daemon.retention.prune_regularly()
         self.client.send("run a")
         for _ in range(2):
             self.daemon.advance(PRUNE_EVERY)
@@ -480,16 +481,16 @@ class Keeping(SynchronousTestCase):
 
     def test_what_has_not_ended_stays(self) -> None:
         """A job that has not ended is kept, however old."""
-        self.daemon.daemon.keep(1, 0.0)
+        self.daemon.daemon.retention.keep(1, 0.0)
         self.client.send('submit {"argv": ["a"], "delay": 1000000}')
         self.daemon.advance(999_999)
-        self.daemon.daemon.prune()
+        self.daemon.daemon.retention.prune()
         self.assertEqual([], self.gone)
 
     def test_a_store_that_cannot_forget(self) -> None:
         """That old jobs cannot be removed is logged, and is no reason to stop."""
         self.daemon.store.prune = lambda keep, before, done: done(StoreError("no"))
-        self.daemon.daemon.prune()
+        self.daemon.daemon.retention.prune()
         self.assertIsNone(self.daemon.broken)
 
 

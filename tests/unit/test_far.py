@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from jobd import events
 from jobd.actions import Fetch, Insert, Note, Refuse, Start, Update
-from jobd.daemon import RETRY_FULL
 from jobd.errors import Full, StoreError
+from jobd.fetching import RETRY
 from jobd.job import Job, State
 from jobd.places import BLOCK, LEAST
 from jobd.scheduler import Scheduler
@@ -378,5 +378,5 @@ class AskedTests(SynchronousTestCase):
         daemon.pool.finish(1)
         daemon.settle()
         self.assertEqual(1, len(daemon.pool.started))
-        daemon.advance(RETRY_FULL)
+        daemon.advance(RETRY)
         self.assertEqual((2, None), (len(daemon.pool.started), daemon.broken))

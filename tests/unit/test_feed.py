@@ -159,7 +159,7 @@ class Feeds(SynchronousTestCase):
         client = self.daemon.connect()
         client.stop_reading()
         client.send('watch {"since": 1}')
-        self.daemon.daemon.keep(1, 1e9)
+        self.daemon.daemon.retention.keep(1, 1e9)
         client.read_on()
         self.assertTrue(client.gone)
         told = cursors(client.take())
