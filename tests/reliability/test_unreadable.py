@@ -372,6 +372,8 @@ class Cut(Files):
             self.store.open()
             change.job.state, change.job.attempt, change.job.started = State.RUNNING, 1, 1500.0
             self.keep(Update(change.job))
+            # It is told before it is noted; when the next one is told, it has been.
+            self.keep()
             killed = self.copy()
             self.store.close()
             (killed / f"{NAME}-wal").unlink()
