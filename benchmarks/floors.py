@@ -123,6 +123,7 @@ def _spawn() -> Iterator[Step | None]:
     program: str = true
 
     def step(number: int) -> None:
+        # With an argument, and the environment: true looks at its locale first, as everybody's does here.
         os.waitpid(os.posix_spawn(program, [program, str(number)], os.environ), 0)
 
     yield step
@@ -155,7 +156,6 @@ def spawning() -> Iterator[Measure]:
     program: str = true
 
     def begin(number: int) -> None:
-        # With an argument it looks at the locale first, as everybody's does here.
         os.posix_spawn(program, [program, str(number)], os.environ, setsid=True)
 
     def many(jobs: int) -> float:
@@ -187,5 +187,5 @@ _FLOORS: tuple[tuple[str, str, Callable[[], AbstractContextManager[Step | None]]
     ("unix", "a byte there and back over a Unix socket", partial(_socket, socket.socketpair)),
     ("loopback", "a byte there and back over TCP on the loopback", partial(_socket, _tcp)),
     ("fsync", f"{len(PAGES):,} bytes, a small commit, appended to a file and synced to the disk", _fsync),
-    ("spawn", "posix_spawn of true, which is vfork and exec, and its end waited for", _spawn),
+    ("spawn", "posix_spawn of true as jobd starts it, which is vfork and exec, and its end waited for", _spawn),
 )

@@ -167,8 +167,9 @@ _DESCRIPTORS = 6_000
 
 QUEUE = Contender(
     "jobd",
-    "calls in batches of 1,000, each batch acknowledged after an fsynced commit, while it is paused; one more, alone; "
-    "stopped and started; then let run until 100,000 have ended, and the same with 50,000 and no others queued",
+    "calls in batches of 1,000, each batch acknowledged after an fsynced commit, while it is paused; the first tenth "
+    "by another daemon that has no others, in turns with the last; one more, alone; stopped and started; then let run "
+    "until 100,000 have ended, and the same with 50,000 and no others queued",
     _queued,
 )
 WAIT = Contender(

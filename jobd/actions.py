@@ -22,8 +22,8 @@ class Insert(msgspec.Struct, eq=False, gc=False):
     """
     Keep a new job, in the state it has when the batch is written.
 
-    @ivar spec: its fields; None if it has neither key nor group nor label. (Most have none, and then what
-        is under way takes half the room, of which a processor's cache has little.)
+    @ivar spec: its fields; None if it has neither key nor group nor label. (Most have none of them, and then
+        what is under way takes half the room, of which a processor's cache has little.)
     @ivar fingerprint: of the job, where it has a key.
     @ivar retry_of: the job that it repeats.
     """

@@ -31,7 +31,7 @@ from jobd.listener import Listener, Watcher
 from jobd.pool import Heard, Pool
 from jobd.retention import Retention
 from jobd.scheduler import Scheduler
-from jobd.store import Reader, Store
+from jobd.store import RETRY_FULL, Reader, Store
 
 T = TypeVar("T")
 
@@ -46,9 +46,6 @@ given has ended there is no more rest.
 
 ENOUGH = 256
 """So many actions are a batch large enough not to wait for more."""
-
-RETRY_FULL = 1.0
-"""Seconds between two tries to keep a batch for which there was no room."""
 
 LOG_FULL = 60.0
 """Seconds between two lines in the log while there is no room."""

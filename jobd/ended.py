@@ -44,12 +44,13 @@ class Ended:
         states[place] = state
 
     def forget(self, ids: Iterable[int]) -> None:
-        """These are no longer kept. The room that they took at the beginning is let go."""
+        """These are no longer kept. The room that they took at the beginning is let go, once it is an eighth of all."""
         base, states = self._base, self._states
         there = range(base, base + len(states))
         for job_id in ids:
             if job_id in there:
                 states[job_id - base] = 0
-        kept = states.lstrip(b"\0")
-        self._base += len(self._states) - len(kept)
-        self._states = kept
+        # To let go of it all the others are copied.
+        if states and not states[len(states) >> 3]:
+            self._states = states.lstrip(b"\0")
+            self._base += len(states) - len(self._states)

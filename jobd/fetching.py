@@ -8,13 +8,10 @@ from jobd.alarm import Clock
 from jobd.errors import Full
 from jobd.events import Fetched
 from jobd.far import Block
-from jobd.store import Specs, Store
+from jobd.store import RETRY_FULL, Specs, Store
 
 TOGETHER = 4
 """Blocks at a time: neither the store nor the reactor has others wait long for so many."""
-
-RETRY = 1.0
-"""Seconds before the next try where there was no room to read them."""
 
 
 class Fetching:
@@ -45,7 +42,7 @@ class Fetching:
 
         def done(found: Specs | Exception) -> None:
             if isinstance(found, Full):
-                self._clock.callLater(RETRY, self._fetch)
+                self._clock.callLater(RETRY_FULL, self._fetch)
             elif isinstance(found, Exception):
                 self._failed(found)
             else:

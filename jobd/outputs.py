@@ -79,12 +79,11 @@ class Outputs:
 
     def remove(self, gone: list[int]) -> None:
         """Delete the output of jobs that are no longer kept: most have left none, so it is looked at what there is."""
-        numbers = set(gone)
-        for folder in {output_folder(self.folder, number) for number in numbers}:
+        ids = set(map(str, gone))
+        for folder in {output_folder(self.folder, number) for number in gone}:
             with suppress(OSError):
                 for name in os.listdir(folder):
-                    number = name.partition(".")[0]
-                    if number.isdecimal() and int(number) in numbers:
+                    if name.partition(".")[0] in ids:
                         with suppress(OSError):
                             os.unlink(os.path.join(folder, name))
 

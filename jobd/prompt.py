@@ -40,7 +40,7 @@ PIECE = 8192
 """Bytes that Twisted reads from a pipe at a time (C{twisted.internet.fdesc.readFromFD})."""
 
 MORE = 1 << 16
-"""Bytes that a pipe holds."""
+"""Bytes: what a pipe holds, on Linux."""
 
 
 def read_on(pipe: Any, data: bytes) -> bytes:

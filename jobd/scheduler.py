@@ -323,7 +323,8 @@ class Scheduler:
             out.append(Insert(job, None if spec.label is None else spec, None, retry_of))
             self._queue(job)
         else:
-            out.append(Insert(job, spec, submission.fingerprint, retry_of))
+            known = None if spec.key is None and spec.group is None and spec.label is None else spec
+            out.append(Insert(job, known, submission.fingerprint, retry_of))
             self._relate(job, submission, earlier, now, out)
         return job_id
 

@@ -321,6 +321,7 @@ class ProcessPool:
         if self._leaving:
             return
         lane = worker.lane
+        # How it ended, and whether the pool is stopping, is nothing to this: it is there no more.
         if self._stuck or self._taken:
             for end in ends:
                 self._stuck.discard((end.job_id, end.attempt))

@@ -22,6 +22,9 @@ from jobd.snapshot import Snapshot
 T = TypeVar("T")
 
 
+RETRY_FULL = 1.0
+"""Seconds before whoever found no room in the store asks it again."""
+
 Specs = dict[int, tuple[float, bytes]]
 """By id, when a job was submitted, and its spec. One is missing where that can no longer be read."""
 

@@ -113,9 +113,9 @@ def _new_rows(new: dict[int, Insert]) -> tuple[list[Value], list[Value]]:
 
 def _is_plain(insert: Insert) -> bool:
     """Whether there is no more to a new job than the columns of C{schema.PLAIN}, as for most."""
-    job, spec = insert.job, insert.spec
+    job = insert.job
     return (
-        (spec is None or (spec.key is None and spec.group is None and spec.label is None))
+        insert.spec is None
         and insert.retry_of is None
         and job.due is None
         and job.outcome is None

@@ -24,12 +24,12 @@ _numbers = msgspec.json.Decoder(list[int])
 class Pruning:
     """
     Which ends are old by number the index tells; which by age it does not, as clocks are set. How many there are, and
-    when the first of them ended, is looked for once, and from then on known from what is written.
+    a time before which none of them ended, is looked for once, and from then on known from what is written.
     """
 
     def __init__(self) -> None:
         self._count: int | None = None
-        """None: it is to be looked for."""
+        """None: both are to be looked for."""
         self._oldest = math.inf
 
     def ended(self, count: int, oldest: float) -> None:
@@ -50,6 +50,8 @@ class Pruning:
         floor = _by_number(database, self._count - keep)
         if self._oldest < before:
             floor = max(floor, _by_age(database, before))
+            # The next time it is to be looked how old the others are.
+            self._count = None
         if not floor:
             return []
         (text,) = database.execute(GONE, (floor,)).fetchone()
@@ -61,10 +63,7 @@ class Pruning:
             database.execute("DELETE FROM group_events WHERE cursor <= ?", (floor,))
             for mark in (("floor", floor), ("next_id", next_id), ("cursor", cursor)):
                 database.execute(schema.WRITE_MARK, mark)
-        if self._oldest < before:
-            # The next one has to look how old the others are.
-            self._count = None
-        else:
+        if self._count is not None:
             self._count -= len(ids)
         return ids
 
@@ -74,8 +73,8 @@ def _by_number(database: sqlite3.Connection, surplus: int) -> int:
     if surplus <= 0:
         return 0
     sql = "SELECT cursor FROM ends ORDER BY cursor LIMIT 1 OFFSET ?"
-    row = database.execute(sql, (surplus - 1,)).fetchone()
-    return row[0] if row is not None else 0
+    floor: int = database.execute(sql, (surplus - 1,)).fetchone()[0]
+    return floor
 
 
 def _by_age(database: sqlite3.Connection, before: float) -> int:

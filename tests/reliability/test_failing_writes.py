@@ -50,7 +50,7 @@ class Failing(SynchronousTestCase):
 
     def steps(self, load: Load) -> list[Callable[[], Exception | None]]:
         batches: list[Callable[[], Exception | None]] = [load.batch] * BATCHES
-        return [*batches, lambda: load.prune(3), *batches]
+        return [*batches, lambda: load.prune(3), *batches, lambda: load.prune(3)]
 
     # No room.
 

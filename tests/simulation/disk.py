@@ -81,7 +81,7 @@ class SqlDisk:
 
     def __init__(self) -> None:
         self._database = sqlite3.connect(":memory:", isolation_level=None)
-        self._pruning = Pruning()
+        self._pruning: Pruning
         self._database.executescript(schema.CREATE)
 
     @property
@@ -89,6 +89,8 @@ class SqlDisk:
         return SqlReader(self._database)
 
     def open(self) -> Snapshot:
+        # It dies with its daemon.
+        self._pruning = Pruning()
         return read_snapshot(self._database)
 
     def prepare(self, batch: Iterable[Kept]) -> Any:
@@ -103,7 +105,15 @@ class SqlDisk:
         return read_specs(self._database, ids)
 
     def prune(self, keep: int, before: float) -> list[int]:
-        return self._pruning.prune(self._database, keep, before)
+        self._check_count()
+        gone = self._pruning.prune(self._database, keep, before)
+        self._check_count()
+        return gone
+
+    def _check_count(self) -> None:
+        """What is counted as it is written is what there is."""
+        there = self._database.execute("SELECT count(*) FROM ends").fetchone()[0]
+        assert self._pruning._count in (None, there), (self._pruning._count, there)
 
 
 class SimulatedStore:

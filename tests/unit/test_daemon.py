@@ -6,11 +6,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from jobd import events
-from jobd.daemon import ENOUGH, LOG_FULL, RETRY_FULL
+from jobd import events, retention
+from jobd.daemon import ENOUGH, LOG_FULL
 from jobd.errors import Full, StoreError
 from jobd.job import State
 from jobd.retention import PRUNE_EVERY
+from jobd.store import RETRY_FULL
 from jobd.store.memory import MemoryStore
 from jobd.testing import FakePool, HeldStore, MemoryDaemon
 
@@ -467,6 +468,19 @@ class Keeping(SynchronousTestCase):
         self.assertIn(
             f"error GONE events up to cursor {floor} are no longer kept;", self.client.ask('watch {"since": 0}')
         )
+
+    def test_some_at_a_time(self) -> None:
+        """Where many are kept, some that are too many go at a time, however many a tenth would be."""
+        self.patch(retention, "PRUNED_TOGETHER", 20)
+        self.daemon.daemon.retention.keep(300, 1e9)
+        self.client.send(*["run a"] * 320)
+        self.assertEqual([], self.gone)
+        self.client.send("run a")
+        self.assertEqual(list(range(1, 22)), self.gone)
+        self.client.send(*["run a"] * 20)
+        self.assertEqual(21, len(self.gone))
+        self.client.send("run a")
+        self.assertEqual(42, len(self.gone))
 
     def test_by_age(self) -> None:
         """What ended too long ago goes with the next look, once an hour."""

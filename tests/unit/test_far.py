@@ -12,12 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from jobd import events
 from jobd.actions import Fetch, Insert, Note, Refuse, Start, Update
 from jobd.errors import Full, StoreError
-from jobd.fetching import RETRY
 from jobd.job import Job, State
 from jobd.places import BLOCK, LEAST
 from jobd.scheduler import Scheduler
 from jobd.snapshot import Kept, Snapshot
-from jobd.store import Specs
+from jobd.store import RETRY_FULL, Specs
 from jobd.store.memory import MemoryStore
 from jobd.testing import MemoryDaemon
 
@@ -378,5 +377,5 @@ class AskedTests(SynchronousTestCase):
         daemon.pool.finish(1)
         daemon.settle()
         self.assertEqual(1, len(daemon.pool.started))
-        daemon.advance(RETRY)
+        daemon.advance(RETRY_FULL)
         self.assertEqual((2, None), (len(daemon.pool.started), daemon.broken))

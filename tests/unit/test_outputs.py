@@ -118,7 +118,7 @@ class OutputsTests(SynchronousTestCase):
     def test_remove(self) -> None:
         """The output of jobs that are no longer kept goes, all attempts of it, and nothing else."""
         paths = [self.write(b"x", 1, attempt, stream) for attempt in (1, 2) for stream in ("out", "err")]
-        others = [self.write(b"x", 2), paths[0].with_name("notes"), paths[0].with_name("\u00b9.1.out")]
+        others = [self.write(b"x", 2), paths[0].with_name("notes"), paths[0].with_name("01.1.out")]
         for path in others[1:]:
             path.touch()
         self.outputs.remove([1, 3])

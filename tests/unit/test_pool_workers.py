@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from typing import Any
+from unittest import skipIf
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
@@ -25,6 +26,7 @@ from jobd.pool.journals import Journals
 from jobd.pool.processes import OVERDUE, PAUSE, STOP, STUCK, ProcessPool
 from jobd.pool.shortage import SOON
 from jobd.pool.worker import DRAIN, LONGEST, SpawnedWorker
+from jobd.prompt import PIECE
 from jobd.worker.unsent import Unsent
 
 
@@ -85,6 +87,16 @@ class Pipe(FileDescriptor):
     def doRead(self) -> None:
         self.told.append("read")
         self.reading()
+
+
+class Descriptor:
+    """What is read of a worker."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def fileno(self) -> int:
+        return self._number
 
 
 class Programs:
@@ -162,6 +174,22 @@ class Misbehaviour(SynchronousTestCase):
             self.newest().say(character)
         self.assertEqual([(7, "succeeded")], self.ends())
         self.assertEqual(b"S 7 1 {}\n", self.newest().read)
+
+    @skipIf(sys.platform == "win32", "nothing is read on from a pipe there")
+    def test_read_on(self) -> None:
+        """Where the reactor has read a whole piece, what else is in the pipe is taken with it."""
+        worker = self.newest()
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        self.addCleanup(os.close, writer)
+        os.set_blocking(reader, False)
+        worker.pipes[1] = Descriptor(reader)
+        for job_id in (7, 8):
+            self.start(job_id)
+        first = b"D 7 1 succeeded 0.5 {}\nD 8 1 succeeded 0.5 "
+        os.write(writer, b"{}\n")
+        worker.worker.outReceived(b"H 1\nL " + b"x" * (PIECE - len(first) - 7) + b"\n" + first)
+        self.assertEqual([(7, "succeeded"), (8, "succeeded")], self.ends())
 
     def test_nonsense(self) -> None:
         """A line that a worker should not have said is logged, and the others count."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
+from unittest import skipIf
 
 from twisted.internet import fdesc
 from twisted.internet.abstract import FileDescriptor
@@ -158,6 +160,7 @@ class End:
             self._descriptor = -1
 
 
+@skipIf(sys.platform == "win32", "Twisted has no descriptors of pipes there")
 class ReadOnTests(TestCase):
     """What else is in a pipe."""
 
